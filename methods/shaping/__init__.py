@@ -1,0 +1,1 @@
+"""Reward shaping, before groups are compared: `shaping(batch) -> RolloutBatch` with other rewards."""

@@ -1,0 +1,1 @@
+"""Token weights: a completion's credit spread over its tokens, `weighting(batch, credit) -> Credit`."""
