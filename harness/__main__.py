@@ -1,0 +1,76 @@
+"""The command: `python -m harness [-m] [group=option] [key=value]`; `--help` tells the rest.
+
+Exit codes: 0 all runs done, 1 a run failed, 2 refused before anything ran, 130 and 143 interrupted.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from harness.config import CONF, run_dir
+from harness.errors import ConfigError, RunFailed
+from harness.sweep import check_unfinished, job, plan, status, summary
+
+
+def main() -> int:
+    """Run what the command line asks for and return the exit code."""
+    args = get_args_parser().parse_args()
+    if os.getcwd() not in sys.path:  # the console script leaves it out, and a user's own methods lie there
+        sys.path.insert(0, os.getcwd())
+    if args.shell_completion:  # of a command that is not complete yet
+        _hydra()
+        return 0
+    try:
+        if args.config_name or args.config_path:
+            raise ConfigError("The harness has one configuration: add files of your own with --config-dir.")
+        _warn_of_shadowed(args.config_dir)
+        cfgs = plan(args.overrides, args.multirun, args.config_dir)
+        if args.help or args.hydra_help or args.cfg or args.info:
+            _hydra()
+            return 0
+        _prepare_workers(cfgs)
+        check_unfinished(cfgs)
+    except ConfigError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 2
+    before = [status(run_dir(cfg)) for cfg in cfgs]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that joblib ends its workers
+    try:
+        if set(before) != {"done"}:
+            _hydra()
+    except RunFailed:
+        pass  # its STATUS says why, below
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        text, complete = summary(cfgs, before)
+        print(text)
+    return 0 if complete else 1
+
+
+def _hydra() -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through instead of ending the process
+    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(job)()
+
+
+def _prepare_workers(cfgs: list[DictConfig]) -> None:
+    """Set what this process and its workers read: threads, before they import torch, and how many runs."""
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{library}_NUM_THREADS"] = str(cfgs[0].trainer.threads)
+    if len(cfgs) > 1:
+        os.environ["HARNESS_RUNS"] = str(len(cfgs))
+
+
+def _warn_of_shadowed(config_dir: str | None) -> None:
+    for path in sorted(Path(config_dir).rglob("*.yaml")) if config_dir else []:
+        if (CONF / path.relative_to(config_dir)).exists():
+            print(f"harness: {path} is not read, a built-in file has its name: rename it.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

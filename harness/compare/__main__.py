@@ -1,0 +1,112 @@
+"""Compare finished runs with a baseline.
+
+    python -m harness.compare runs=results/demo baseline=grpo
+
+reads the records below the folder `runs` (nothing else: no model, no torch) and writes a page and plots:
+
+    comparison.md        verdicts, tables, what the words mean, what is missing
+    comparison.csv       the same numbers, tidy: a row per method, domain and measure
+    learning_curves.*    accuracy against steps, generated tokens and time (also per domain)
+    endpoint.*           final accuracy: mean, interval and a dot per seed
+
+Arguments, all key=value:
+
+    runs=FOLDER          results/<experiment>, which holds <label>/seed-<n>. Required.
+    baseline=METHOD      a label, or a label without its hash. Default: grpo
+    out=FOLDER           where to write. Default: the runs folder
+    factors=[KEY,...]    configuration keys in which compared methods may differ; anything else that
+                         differs, apart from names and folders, refuses the verdict.
+                         Default: [method.name,method.shaping,method.advantage,method.weighting]
+    threshold=ACCURACY   between 0 and 1, for "tokens to threshold". Default: halfway from the base
+                         policy to the baseline's end point, on the curve problems
+    alpha=LEVEL          level of verdicts; intervals cover 1 - alpha. Default: 0.05
+
+Examples:
+
+    python -m harness.compare runs=results/demo baseline=grpo threshold=0.7 out=/tmp/page
+    python -m harness.compare runs=results/rates factors=[method.name,trainer.learning_rate]
+
+Exit code: 0 if a table was made, also one with holes (they are listed); 2 if nothing could be compared.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.compare import report
+from harness.compare.fairness import FACTORS
+from harness.compare.load import UsageError, nearest
+
+
+@dataclass
+class Options:
+    """The command line, as described at the top of this file."""
+
+    runs: str = MISSING
+    baseline: str = "grpo"
+    out: str | None = None
+    factors: list[str] = field(default_factory=lambda: list(FACTORS))
+    threshold: float | None = None
+    alpha: float = 0.05
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """key=value arguments -> Options; UsageError with the nearest names for anything else."""
+    known = [entry.name for entry in fields(Options)]
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if not equals:
+            raise UsageError(
+                f"{argument!r} is not key=value; for instance runs=results/demo (--help explains)"
+            )
+        if key not in known:
+            raise UsageError(f"no option {key!r}: {nearest(key, known)}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_cli(list(arguments)))
+        if OmegaConf.is_missing(merged, "runs"):
+            raise UsageError("which runs? give runs=results/<experiment> (--help explains)")
+        options = OmegaConf.to_object(merged)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read {shlex.join(arguments)}: {str(error).splitlines()[0]}") from error
+    if not 0 < options.alpha < 1:
+        raise UsageError(f"alpha={options.alpha:g}: expected a level between 0 and 1, such as 0.05")
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise UsageError(
+            f"threshold={options.threshold:g}: expected an accuracy between 0 and 1, such as 0.7"
+        )
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0 if arguments else 2
+    try:
+        options = parse(arguments)
+        shown = [argument for argument in arguments if not argument.startswith("out=")]
+        command = f"python -m harness.compare {shlex.join(shown)}"
+        question = report.Question(
+            options.baseline, tuple(options.factors), options.threshold, options.alpha, command
+        )
+        found = report.write(Path(options.runs), Path(options.out or options.runs), question)
+    except UsageError as error:
+        print(f"harness.compare: {error}", file=sys.stderr)
+        return 2
+    for hole in found.holes:
+        print(f"hole: {hole.label} seed {hole.seed}: {hole.why}. To do: {hole.todo}", file=sys.stderr)
+    print(found.summary)
+    print("\nwritten: " + "  ".join(str(path) for path in found.files))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

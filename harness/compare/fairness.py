@@ -1,0 +1,160 @@
+"""What may be compared with what: the guards of a fair head-to-head, and what the reader has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from harness.compare.load import Records, UsageError, nearest
+from harness.compare.read import ALL
+from harness.compare.statistics import EQUAL
+
+# What makes a method. Not the surrogate: a head-to-head fixes ratio, clip and aggregation.
+FACTORS = ("method.name", "method.shaping", "method.advantage", "method.weighting")
+# Names of a run and where it is kept; these never change a number that is compared.
+BOOKKEEPING = (
+    "seed", "label", "method.name", "results_dir", "experiment_name", "n_jobs",
+    "trainer.report_to", "trainer.checkpoint_every",
+)  # fmt: skip
+ABSENT = "(not set)"
+
+
+def check_factors(records: Records, factors: Sequence[str]) -> None:
+    """UsageError for a declared factor that is no key, nor group of keys, of any configuration."""
+    keys = {key for run in records.runs.values() for key in run.config}
+    groups = {".".join(key.split(".")[:depth]) for key in keys for depth in range(1, key.count(".") + 2)}
+    for factor in factors:
+        if factor not in groups and factor not in FACTORS:  # a sweep without shaping may declare it
+            raise UsageError(f"factors: no configuration has {factor!r}: {nearest(factor, groups)}")
+
+
+def differing(
+    records: Records, label: str, baseline: str, factors: Iterable[str]
+) -> dict[str, tuple[str, str]]:
+    """What else differs: {key: (value of label, value of baseline)} over the seeds both have, outside the
+    factors.
+
+    Besides configuration keys: the base policy, the evaluation seed and the problems a split holds. Only runs
+    of one seed are held against each other, so what varies with the seed alone (one base policy a seed) is no
+    difference.
+    """
+    allowed = (*factors, *BOOKKEEPING)
+    found: dict[str, tuple[str, str]] = {}
+    for seed in sorted(set(records.seeds(label)) & set(records.seeds(baseline))):
+        ours, theirs = (_fingerprint(records, name, seed) for name in (label, baseline))
+        for key in sorted(ours.keys() | theirs.keys()):
+            pair = (ours.get(key, ABSENT), theirs.get(key, ABSENT))
+            if pair[0] != pair[1] and not any(key == name or key.startswith(f"{name}.") for name in allowed):
+                found.setdefault(key, pair)
+    return found
+
+
+def _fingerprint(records: Records, label: str, seed: int) -> dict[str, str]:
+    run = records.runs[label, seed]
+    marks = {key: str(value) for key, value in run.config.items()}
+    marks["policy_hash"] = str(run.env["policy_hash"])
+    for split in ("curve", "test"):
+        lines = run.evals[run.evals["split"] == split]
+        for field in ("problems_hash", "eval_seed"):
+            pairs = {*zip(lines["domain"], lines[field], strict=True)}
+            marks[f"{field} of split {split}"] = str(sorted(pairs))
+    return marks
+
+
+def refusal(differences: dict[str, object], names: int = 3) -> str:
+    """The verdict of a comparison that is refused; empty if nothing differs."""
+    if not differences:
+        return ""
+    keys = list(differences)
+    more = f" and {len(keys) - names} more" if len(keys) > names else ""
+    return f"not compared: differs in {', '.join(keys[:names])}{more}"
+
+
+def base_policy(records: Records, baseline: str) -> pd.DataFrame:
+    """The base policy on the baseline's test problems: columns domain, mode, temperature, accuracy, policies.
+
+    Mean over distinct base policies (not over runs: all runs of one policy measure the same numbers).
+    temperature is text, a range where the best one differs between policies.
+    """
+    lines = _base_lines(records)
+    lines = lines[lines["problems_hash"].isin(set(lines[lines["label"] == baseline]["problems_hash"]))]
+    once = lines.groupby(
+        ["policy_hash", "eval_seed", "problems_hash", "domain", "mode"], as_index=False
+    ).first()
+    rows = []
+    for (domain, mode), group in once.groupby(["domain", "mode"]):
+        low, high = group["temperature"].min(), group["temperature"].max()
+        temperature = f"{low:g}" if low == high else f"{low:g}–{high:g}"
+        policies = group["policy_hash"].nunique()
+        rows.append((domain, mode, temperature, group["avg"].mean(), policies))
+    return pd.DataFrame(rows, columns=["domain", "mode", "temperature", "accuracy", "policies"])
+
+
+def base_disagreements(records: Records) -> list[str]:
+    """One sentence per base number on which runs with equal policy, problems and evaluation seed disagree."""
+    found = []
+    keys = ["policy_hash", "eval_seed", "problems_hash", "samples", "domain", "mode"]
+    for group_key, group in _base_lines(records).groupby(keys):
+        if group["avg"].max() - group["avg"].min() <= EQUAL and group["temperature"].nunique() == 1:
+            continue
+        low, high = group.loc[group["avg"].idxmin()], group.loc[group["avg"].idxmax()]
+        sides = [
+            f"{row['avg']:.4f} at T={row['temperature']:g} ({row['label']} seed {row['seed']})"
+            for row in (low, high)
+        ]
+        found.append(f"base policy {group_key[0]}, {group_key[4]}, {group_key[5]}: {sides[0]} and {sides[1]}")
+    return found
+
+
+def _base_lines(records: Records) -> pd.DataFrame:
+    lines = records.evals[(records.evals["step"] == 0) & (records.evals["split"] == "test")]
+    cells = zip(lines["label"], lines["seed"], strict=True)
+    return lines.assign(policy_hash=[str(records.runs[cell].env["policy_hash"]) for cell in cells])
+
+
+def notes(records: Records) -> list[str]:
+    """What the reader has to know about how the runs were made, one sentence each; loud ones in capitals."""
+    runs = records.runs.values()
+    found = [
+        f"BASE NUMBERS DISAGREE: {text}. The same policy was measured twice with different results; "
+        "find out why before trusting any number here."
+        for text in base_disagreements(records)
+    ]
+    policies = {run.env["policy_hash"] for run in runs}
+    if len(policies) == 1:
+        found.append(
+            "All seeds start from one base policy, so the intervals do not cover the choice of base policy; "
+            "a general claim needs at least three."
+        )
+    else:
+        found.append(f"The runs start from {len(policies)} base policies.")
+    shared = {bool(run.env["common_random_numbers"]) for run in runs}
+    if shared == {True}:
+        found.append(
+            "Runs of one seed saw the same problems and the same sampling noise (common random numbers)."
+        )
+    else:
+        found.append(
+            "Not every run had common random numbers: runs of one seed share their problems, not their noise."
+        )
+    if len(commits := {str(run.env["commit"]) for run in runs}) > 1:
+        found.append(
+            f"MIXED CODE VERSIONS: the runs come from {len(commits)} commits ({', '.join(sorted(commits))})."
+        )
+    return found + _counts(records)
+
+
+def _counts(records: Records) -> list[str]:
+    found = []
+    errors = records.evals[records.evals["domain"] != ALL].groupby("label")["errors"].sum()
+    for label, count in errors[errors > 0].items():
+        found.append(
+            f"VERIFIER ERRORS: {records.names[label]}: {count:g} evaluated completions could not be judged."
+        )
+    if "unscorable" in records.metrics:
+        unscorable = records.metrics.groupby("label")["unscorable"].sum()
+        for label, count in unscorable[unscorable > 0].items():
+            text = f"{count:g} training completions had no reward and got no credit (summed over steps)."
+            found.append(f"UNSCORABLE: {records.names[label]}: {text}")
+    return found

@@ -1,0 +1,158 @@
+"""The configuration of a run: its schema, and its name on disk.
+
+Values and their meaning stand in conf/*.yaml; here are the names, types and ranges they must keep.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+_HERE = Path(__file__).resolve().parent
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"  # in a wheel | in a checkout
+
+# Where and when a run is kept, not what it computes: no part of its label, free to differ when it is resumed.
+HOUSEKEEPING = (
+    "seed",
+    "results_dir",
+    "experiment_name",
+    "label",
+    "n_jobs",
+    "trainer.checkpoint_every",
+    "trainer.report_to",
+)
+
+
+def at_least(low: float, why: str = "") -> Any:
+    return field(metadata={"at_least": low, "why": why})
+
+
+def above(low: float, why: str = "") -> Any:
+    return field(metadata={"above": low, "why": why})
+
+
+@dataclass
+class Trainer:
+    steps: int = at_least(1)
+    prompts_per_step: int = at_least(1)
+    completions_per_prompt: int = at_least(2, "a group of one has no baseline")
+    updates_per_step: int = at_least(1)
+    learning_rate: float = at_least(0)
+    temperature: float = above(0, "greedy rollouts explore nothing")
+    max_completion_tokens: int = at_least(1)
+    beta: float = at_least(0)
+    max_grad_norm: float = above(0)
+    checkpoint_every: int = at_least(1)
+    report_to: list[str]
+    threads: int = at_least(1)
+    extra: dict[str, Any]
+    allow_truncated_sampling: bool
+
+
+@dataclass
+class Evaluation:
+    every: int = at_least(1)
+    curve_problems: int = at_least(1)
+    validation_problems: int = at_least(1)
+    test_problems: int = at_least(1)
+    curve_samples: int = at_least(1)
+    test_samples: int = at_least(1)
+    temperature: float = above(0)
+    temperatures: list[float] = above(0)
+    seed: int = at_least(0)
+
+
+@dataclass
+class Config:
+    seed: int = at_least(0)
+    results_dir: str
+    experiment_name: str
+    label: str
+    n_jobs: int
+    method: Any
+    suite: Any
+    policy: Any
+    trainer: Trainer
+    evaluation: Evaluation
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Return what the run computes: the resolved configuration without `HOUSEKEEPING`."""
+    whole = {str(key): _plain(cfg[key]) for key in cfg if key not in (*HOUSEKEEPING, "hydra")}
+    for group, _, key in (path.partition(".") for path in HOUSEKEEPING):
+        if key:
+            whole[group].pop(key)
+    return whole
+
+
+def label(cfg: DictConfig) -> str:
+    """Return the chosen preset, the user's overrides and eight digits of the configuration's hash.
+
+    `method=lampo method.advantage.temperature=0.10 seed=3` gives `lampo+advantage.temperature-0.1-<hash>`,
+    the same for every spelling, order and repetition of the overrides, and safe as a directory name.
+    """
+    hydra = cfg.get("hydra") or (HydraConfig.instance().cfg or {}).get("hydra")  # inside a job it lies apart
+    preset = hydra.runtime.choices.method if hydra else cfg.method.name
+    overrides = "+".join(_named(hydra))
+    if len(overrides) > 80:
+        overrides = _digest(overrides)
+    return "+".join(filter(None, [_safe(preset), overrides])) + "-" + _digest(identity(cfg))
+
+
+def run_dir(cfg: DictConfig) -> Path:
+    """Return `<results_dir>/<experiment_name>/<label>/seed-<seed>`."""
+    return Path(cfg.results_dir) / cfg.experiment_name / cfg.label / f"seed-{cfg.seed}"
+
+
+def _named(hydra: DictConfig | None) -> list[str]:
+    """Return `key-value` for each override of a job that changes what is computed, sorted by key."""
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False) if hydra else []
+    values = {}
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key not in (*HOUSEKEEPING, "method", "experiment") and not override.is_hydra_override():
+            key = re.sub(r"^method[./]", "", key).replace("/", ".")
+            values[key] = "removed" if override.is_delete() else _text(override.value())
+    return [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(values.items())]
+
+
+def _text(value: Any) -> str:
+    value = _canonical(value)
+    if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
+        return ".".join(map(_text, value))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _safe(text: str) -> str:
+    """Return the text itself where every file system and command line takes it, else a hash of it."""
+    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,60}", text) else _digest(text)
+
+
+def _plain(node: Any) -> Any:
+    return _canonical(OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
+
+
+def _canonical(value: Any) -> Any:
+    """Return the value with 1.0 written as 1, so that two spellings of a number are one configuration."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+OmegaConf.register_new_resolver("label", lambda *, _root_: label(_root_), replace=True)

@@ -1,0 +1,165 @@
+"""What happens around training: one line of metrics a step, evaluations, progress."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from omegaconf import DictConfig
+from transformers import TrainerCallback
+
+from harness.evaluation import Sample, sample_problems, scores
+from harness.records import Records
+from harness.rollouts import RolloutEngine
+from harness.suites import Problem, Suite
+
+# Our name: TRL's. The rest of what TRL logs goes to the trackers only.
+TRL_METRICS = {
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "entropy": "entropy",
+    "kl": "kl",
+    "clip_share": "clip_ratio/region_mean",
+    "length_mean": "completions/mean_length",
+    "length_max": "completions/max_length",
+    "truncated_share": "completions/clipped_ratio",
+    "advantage_rms": "advantage_rms",
+    "zero_variance_share": "zero_variance_share",
+    "unscorable": "unscorable",
+}
+
+
+class LearningCurve(TrainerCallback):
+    """Writes a run's metrics and evaluations, and says how far it is.
+
+    A step is one rollout batch with all its updates. Evaluation time is not training time.
+    """
+
+    def __init__(self, cfg: DictConfig, records: Records, suite: Suite, engine: RolloutEngine, trainer: Any) -> None:
+        self.cfg, self.records, self.suite, self.engine, self.trainer = cfg, records, suite, engine, trainer
+        self.updates_per_step = cfg.trainer.updates_per_step
+        self.tokens, self.seconds = 0, 0.0
+        self.step_start = self.told = time.perf_counter()
+        self.problems: dict[str, list[Problem]] = {}
+
+    def start(self, step: int) -> None:
+        """Take up the records at `step`; evaluate the base policy if this is the beginning."""
+        self.records.rewind(step)
+        if step > 0:
+            last = self.records.read("metrics")[-1]
+            self.tokens, self.seconds = last["tokens"], last["seconds"]
+        else:
+            self._base_policy()
+        self.started, self.start_step = time.perf_counter(), step
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step % self.updates_per_step == 0:
+            self.step_start = time.perf_counter()
+            self.trainer.seconds = dict.fromkeys(self.trainer.seconds, 0.0)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" not in logs:  # the summary at the end of training
+            return
+        step = state.global_step // self.updates_per_step
+        seconds = time.perf_counter() - self.step_start
+        phases = self.trainer.seconds
+        self.seconds += seconds
+        self.tokens += int(self.trainer.rollouts.tokens if self.trainer.rollouts else state.num_input_tokens_seen)
+        line = {ours: logs[theirs] for ours, theirs in TRL_METRICS.items() if theirs in logs}
+        line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
+        line |= {"tokens": self.tokens, "seconds": round(self.seconds, 4)}
+        line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
+        line["seconds_update"] = round(seconds - sum(phases.values()), 4)
+        self.records.append("metrics", [{"step": step} | line])
+        if step % self.cfg.evaluation.every == 0 or step == self.cfg.trainer.steps:
+            self.evaluate(step, "curve", "sampled", self.cfg.evaluation.temperature)
+        self._tell(step, line)
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == state.max_steps:
+            control.should_save = True
+
+    def finish(self) -> None:
+        """The end point: the test split, sampled and greedy, with the sampled completions kept."""
+        last = self.cfg.trainer.steps
+        samples = self.evaluate(last, "test", "sampled", self.cfg.evaluation.temperature)
+        self.evaluate(last, "test", "greedy", 0.0)
+        self.records.append(
+            "samples",
+            (
+                {
+                    "step": last,
+                    "split": "test",
+                    "mode": "sampled",
+                    "domain": s.problem.domain,
+                    "problem": s.problem.hash,
+                    "sample": s.sample,
+                    "text": s.text,
+                    "answer": s.verdict.answer,
+                    "correct": s.verdict.correct,
+                }
+                for s in samples
+            ),
+        )
+
+    def evaluate(self, step: int, split: str, mode: str, temperature: float) -> list[Sample]:
+        """Evaluate the policy as it is and record one line a domain."""
+        e = self.cfg.evaluation
+        if split not in self.problems:
+            self.problems[split] = self.suite.evaluation(split, getattr(e, f"{split}_problems"))
+        samples = sample_problems(
+            self.engine,
+            self.suite,
+            self.problems[split],
+            samples=1 if mode == "greedy" else e.test_samples if split == "test" else e.curve_samples,
+            temperature=temperature,
+            max_tokens=self.cfg.trainer.max_completion_tokens,
+            seed=e.seed,
+        )
+        head = {"step": step, "split": split, "mode": mode, "temperature": temperature}
+        tail = {
+            "train_tokens": self.tokens,
+            "train_seconds": round(self.seconds, 4),
+            "problems_hash": problems_hash(self.problems[split]),
+            "eval_seed": e.seed,
+        }
+        self.records.append("evals", (head | {"domain": d} | s | tail for d, s in scores(samples).items()))
+        return samples
+
+    def _base_policy(self) -> None:
+        """Before training: sampled, greedy, and at the temperature that is best on the validation split."""
+        e = self.cfg.evaluation
+        best = max(
+            e.temperatures,
+            key=lambda t: scores(self.evaluate(0, "validation", "sampled", t))["all"]["avg"],
+        )
+        self.evaluate(0, "test", "sampled", e.temperature)
+        self.evaluate(0, "test", "greedy", 0.0)
+        self.evaluate(0, "test", "best", best)
+        self.evaluate(0, "curve", "sampled", e.temperature)
+
+    def _tell(self, step: int, line: dict[str, Any]) -> None:
+        """One line of progress, every five seconds and at the end."""
+        now, steps = time.perf_counter(), self.cfg.trainer.steps
+        if now - self.told < 5 and step < steps:
+            return
+        self.told = now
+        left = (now - self.started) / (step - self.start_step) * (steps - step)
+        done = len(list(self.records.directory.parent.parent.glob("*/seed-*/STATUS")))
+        sweep = os.environ.get("HARNESS_RUNS")
+        place = f"[run {done} of {sweep}] " if sweep else ""
+        print(
+            f"{place}{self.records.directory.parent.name} seed {self.cfg.seed}: step {step}/{steps}, "
+            f"reward {line.get('reward') or 0:.2f}, {left:.0f} s left in this run",
+            flush=True,
+        )
+
+
+def problems_hash(problems: list[Problem]) -> str:
+    """Identifies a list of problems, so that scores on different ones are never compared."""
+    import hashlib
+
+    return hashlib.sha256(" ".join(p.hash for p in problems).encode()).hexdigest()[:16]

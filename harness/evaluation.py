@@ -1,0 +1,133 @@
+"""Evaluation by the rollout engine: avg@k, pass@k, maj@k, per domain and over all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.rollouts import Key, RolloutEngine
+from harness.suites import Problem, Suite, Verdict
+
+EVALUATION_STEP = -1  # in the noise key: no training rollout shares its noise with an evaluation
+MAX_ERROR_SHARE = 0.1  # more unjudged completions than this fail a run
+
+
+class TooManyVerifierErrors(RuntimeError):
+    """The verifier could not judge a large share of completions, so scores would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One judged completion."""
+
+    problem: Problem
+    sample: int
+    text: str
+    verdict: Verdict
+    tokens: int
+
+
+def sample_problems(
+    engine: RolloutEngine,
+    suite: Suite,
+    problems: Sequence[Problem],
+    *,
+    samples: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+) -> list[Sample]:
+    """`samples` judged completions of every problem; the noise depends on `seed` and the problem only."""
+    requests = [(problem, i) for problem in problems for i in range(samples)]
+    prompt_ids = dict(
+        zip(problems, engine.tokenizer([p.prompt for p in problems])["input_ids"], strict=True)
+    )
+    rollouts = engine.generate(
+        [prompt_ids[problem] for problem, _ in requests],
+        [Key(problem.hash, i, EVALUATION_STEP) for problem, i in requests],
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    texts, lengths = rollouts.texts(engine.tokenizer), rollouts.mask.sum(1).tolist()
+    judged = [
+        Sample(problem, i, text, suite.verify(problem, text), length)
+        for (problem, i), text, length in zip(requests, texts, lengths, strict=True)
+    ]
+    check_error_share([s.verdict for s in judged])
+    return judged
+
+
+def check_error_share(verdicts: Sequence[Verdict]) -> None:
+    """Raise `TooManyVerifierErrors` when more than `MAX_ERROR_SHARE` of the verdicts are errors."""
+    errors = Counter(v.error for v in verdicts if v.error is not None)
+    if sum(errors.values()) > MAX_ERROR_SHARE * len(verdicts):
+        cause, count = errors.most_common(1)[0]
+        raise TooManyVerifierErrors(
+            f"the verifier failed on {sum(errors.values())} of {len(verdicts)} completions, "
+            f"{count} times with: {cause}"
+        )
+
+
+def scores(samples: Iterable[Sample]) -> dict[str, dict]:
+    """Scores by domain, and under `all` their unweighted mean over domains.
+
+    avg: mean accuracy (avg@k); pass: the unbiased pass@k for k = 1, 2, 4, … up to the number of
+    samples; maj: accuracy of the most frequent answer. Unjudged completions do not count, and are
+    counted under `errors`.
+    """
+    by_domain: dict[str, dict[str, list[Sample]]] = {}
+    for s in samples:
+        by_domain.setdefault(s.problem.domain, {}).setdefault(s.problem.hash, []).append(s)
+    result = {domain: _domain_scores(list(groups.values())) for domain, groups in by_domain.items()}
+    return {"all": _macro_mean(list(result.values())), **result}
+
+
+def _domain_scores(groups: list[list[Sample]]) -> dict:
+    size = max(map(len, groups))
+    ks = [2**i for i in range(size.bit_length()) if 2**i <= size]
+    judged = [[s.verdict for s in group if s.verdict.error is None] for group in groups]
+    judged = [verdicts for verdicts in judged if verdicts]
+    counts = [(len(verdicts), sum(bool(v.correct) for v in verdicts)) for verdicts in judged]
+    return {
+        "problems": len(groups),
+        "samples": size,
+        "avg": _mean([c / n for n, c in counts]),
+        "pass": {str(k): _mean([pass_at_k(n, c, k) for n, c in counts if n >= k]) for k in ks},
+        "maj": _mean([majority(verdicts) for verdicts in judged]),
+        "errors": sum(s.verdict.error is not None for group in groups for s in group),
+        "length": _mean([s.tokens for group in groups for s in group]),
+    }
+
+
+def _macro_mean(domains: list[dict]) -> dict:
+    return {
+        "problems": sum(d["problems"] for d in domains),
+        "samples": max(d["samples"] for d in domains),
+        "avg": _mean([d["avg"] for d in domains]),
+        "pass": {k: _mean([d["pass"][k] for d in domains]) for k in domains[0]["pass"]},
+        "maj": _mean([d["maj"] for d in domains]),
+        "errors": sum(d["errors"] for d in domains),
+        "length": _mean([d["length"] for d in domains]),
+    }
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased estimate that one of k samples is right, from c right ones of n: 1 - C(n-c, k)/C(n, k)."""
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} needs at least {k} samples, there are {n}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def majority(verdicts: Sequence[Verdict]) -> float:
+    """Whether the most frequent answer is right, in [0, 1]: ties count by their share of right answers."""
+    votes = Counter(v.answer for v in verdicts)
+    top = max(votes.values())
+    right = {v.answer: bool(v.correct) for v in verdicts}
+    return _mean([right[answer] for answer, count in votes.items() if count == top])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

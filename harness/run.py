@@ -1,0 +1,189 @@
+"""One experiment, top to bottom: problems, policy, rollouts, credit, updates, evaluation, records.
+
+Left out on purpose: scheduling of runs (Hydra's launchers do that), and anything that depends on
+which method runs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import traceback
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is TRL's own door for engines
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from trl import GRPOConfig
+
+from harness.config import run_dir
+from harness.curve import LearningCurve
+from harness.evaluation import check_error_share
+from harness.policy import Policy
+from harness.records import DONE, FAILED, Records, environment
+from harness.rollouts import RolloutEngine
+from harness.suites import Problem, Suite, Verdict
+from harness.trainer import CreditGRPOTrainer
+
+
+class RunFailed(RuntimeError):
+    """A run that failed; its cause stands in STATUS and in traceback.txt."""
+
+
+def run(cfg: DictConfig) -> None:
+    """Do what is left of one run: nothing if it is done, the rest if it was interrupted.
+
+    Any exception is written to STATUS and raised again as one picklable `RunFailed`, so that the other
+    runs of a sweep go on.
+    """
+    records = Records(run_dir(cfg))
+    if records.status == DONE:
+        return
+    try:
+        _run(cfg, records)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        if records.directory.is_dir():
+            (records.directory / "traceback.txt").write_text(traceback.format_exc())
+            records.set_status(f"{FAILED}: {why}")
+        raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None
+
+
+def _run(cfg: DictConfig, records: Records) -> None:
+    seed_everything(cfg.seed)
+    torch.set_num_threads(cfg.trainer.threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+    suite: Suite = instantiate(cfg.suite, _convert_="all")
+    policy: Policy = instantiate(cfg.policy)
+    method = instantiate(cfg.method, _convert_="all")
+    uses_engine = not cfg.trainer.extra.get("use_vllm", False)
+    # Housekeeping is kept beside the configuration, not in it: a resumed run may be given other values.
+    records.begin(cfg, environment(command(cfg), policy.hash, uses_engine))
+
+    engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed)
+    problems = suite.training(cfg.trainer.steps * cfg.trainer.prompts_per_step, cfg.seed)
+    judge = Judge(suite, problems, policy)
+    args = trainer_args(cfg, records)
+    trainer = CreditGRPOTrainer(
+        policy.model,
+        judge.reward,
+        method=method,
+        engine=engine if uses_engine else None,
+        signal_funcs={"decisive": judge.decisive},
+        args=args,
+        train_dataset=Dataset.from_dict(
+            {
+                "prompt": [p.prompt for p in problems],
+                "reference": [p.reference for p in problems],
+                "problem": range(len(problems)),
+            }
+        ),
+        processing_class=policy.tokenizer,
+    )
+    trainer.create_model_card = lambda *_, **__: None  # the run's folder says what it is
+    trainer.remove_callback(transformers.PrinterCallback)
+    curve = LearningCurve(cfg, records, suite, engine, trainer)
+    trainer.add_callback(curve)
+
+    checkpoint = records.last_checkpoint()
+    updates, folder = checkpoint or (0, None)
+    curve.start(updates // cfg.trainer.updates_per_step)
+    if updates < args.max_steps:
+        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
+    else:  # only the last evaluation is missing
+        trainer._load_from_checkpoint(str(folder))
+    curve.finish()
+    records.set_status(DONE)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator: a worker process keeps its state from one run of a sweep to the next."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def command(cfg: DictConfig) -> str:
+    """The command that repeats this run alone."""
+    if not HydraConfig.initialized():
+        return "harness.run.run(cfg)"
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("hydra.")]
+    return " ".join(["python -m harness", *overrides])
+
+
+def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
+    """TRL's configuration of one run; the method's surrogate is added by the trainer."""
+    t = cfg.trainer
+    completions = t.prompts_per_step * t.completions_per_prompt
+    return GRPOConfig(
+        output_dir=str(records.directory / "checkpoint"),
+        per_device_train_batch_size=completions // t.updates_per_step,
+        gradient_accumulation_steps=1,
+        steps_per_generation=t.updates_per_step,
+        num_generations=t.completions_per_prompt,
+        max_steps=t.steps * t.updates_per_step,
+        max_completion_length=t.max_completion_tokens,
+        temperature=t.temperature,
+        learning_rate=t.learning_rate,
+        beta=t.beta,
+        max_grad_norm=t.max_grad_norm,
+        seed=cfg.seed,
+        shuffle_dataset=False,  # the suite has laid the problems out in the order of the seed
+        remove_unused_columns=False,
+        logging_steps=t.updates_per_step,
+        save_steps=t.checkpoint_every * t.updates_per_step,
+        save_total_limit=1,
+        report_to=list(t.report_to) or "none",
+        run_name=f"{cfg.experiment_name}/{cfg.label}/seed-{cfg.seed}",
+        disable_tqdm=True,
+        **{
+            "lr_scheduler_type": "constant",  # so that a run's length does not change its beginning
+            "gradient_checkpointing": False,
+            "bf16": False,
+            **OmegaConf.to_container(t.extra, resolve=True),
+        },
+    )
+
+
+class Judge:
+    """Verdicts on training completions, once for the reward and the decisive tokens."""
+
+    def __init__(self, suite: Suite, problems: list[Problem], policy: Policy) -> None:
+        self.suite, self.problems, self.tokenizer = suite, problems, policy.tokenizer
+        self.verdicts: list[Verdict] = []
+
+    def reward(self, completions: list[str], problem: list[int], **_) -> list[float]:
+        """TRL reward function: the verdict's reward, NaN where the verifier could not judge."""
+        self.verdicts = [
+            self.suite.verify(self.problems[i], text) for i, text in zip(problem, completions, strict=True)
+        ]
+        check_error_share(self.verdicts)
+        return [verdict.reward for verdict in self.verdicts]
+
+    def decisive(self, completion_ids: list[list[int]], **_) -> list[list[int]]:
+        """The verdicts' decisive characters as a sign for every token."""
+        return [
+            decisive_tokens([len(self.tokenizer.decode([i], skip_special_tokens=True)) for i in ids], verdict)
+            for ids, verdict in zip(completion_ids, self.verdicts, strict=True)
+        ]
+
+
+def decisive_tokens(lengths: list[int], verdict: Verdict) -> list[int]:
+    """+1, -1 or 0 for every token, from the characters that each holds.
+
+    A mark at the completion's end falls on the token that ended it.
+    """
+    signs = [0] * len(lengths)
+    ends = np.cumsum(lengths)
+    for offset, sign in verdict.decisive:
+        signs[min(int(np.searchsorted(ends, offset, side="right")), len(signs) - 1)] = sign
+    return signs

@@ -1,0 +1,89 @@
+"""The runs of one command: planned and checked as a whole, run one by one, and counted at the end."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from harness.check import check, check_parts
+from harness.compose import composer, parse
+from harness.config import identity, run_dir
+from harness.errors import ConfigError
+
+
+def job(cfg: DictConfig) -> None:
+    """Run one configuration, unless it is finished: then nothing heavy is imported either."""
+    if status(run_dir(cfg)) == "done":
+        return
+    from harness.run import run
+
+    run(cfg)
+
+
+def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[DictConfig]:
+    """Return the configuration of every run of a command, checked without torch. Raises ConfigError."""
+    with composer(config_dir) as compose:
+        parsed = parse(overrides)
+        swept = [override for override in parsed if override.is_sweep_override()]
+        if any(override.key_or_group == "experiment" for override in swept):
+            raise ConfigError("Experiments cannot be swept, each brings its own sweep: run them in turn.")
+        base = compose([override.input_line for override in parsed if override not in swept])
+        if sweep or base.hydra.mode == RunMode.MULTIRUN:
+            cfgs = [compose(job_overrides) for job_overrides in _jobs(base, overrides)]
+        elif swept:
+            raise ConfigError(f"{swept[0].input_line} stands for several runs: add -m to sweep over them.")
+        else:
+            cfgs = [base]
+        for cfg in cfgs:
+            check(cfg)
+            cfg.label = cfg.label  # fixed while `cfg` still knows its overrides
+    for path, times in Counter(map(run_dir, cfgs)).items():
+        if times > 1:
+            raise ConfigError(f"{times} runs would write to {path}: give every seed and every value once.")
+    return cfgs
+
+
+def check_unfinished(cfgs: list[DictConfig]) -> None:
+    """Construct each different method and suite that is still to run. Raises ConfigError; imports torch."""
+    unfinished = [cfg for cfg in cfgs if status(run_dir(cfg)) != "done"]
+    for group in ("suite", "method"):
+        different = {json.dumps(identity(cfg)[group], sort_keys=True): cfg for cfg in unfinished}
+        for cfg in different.values():
+            check_parts(cfg, group)
+
+
+def status(run: Path) -> str:
+    """Return what a run's STATUS says: running, done, failed: why; or "not started"."""
+    path = run / "STATUS"
+    return path.read_text().strip() if path.exists() else "not started"
+
+
+def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:
+    """Say how the runs ended, given their statuses before, and whether all are done."""
+    runs = [run_dir(cfg) for cfg in cfgs]
+    after = [status(run) for run in runs]
+    skipped = sum(now == "done" == then for now, then in zip(after, before, strict=True))
+    unfinished = [f"  {run}: {now}" for run, now in zip(runs, after, strict=True) if now != "done"]
+    done = len(runs) - skipped - len(unfinished)
+    lines = [f"{done} done, {skipped} skipped (done before), {len(unfinished)} not finished", *unfinished]
+    if unfinished:
+        lines.append("The same command takes up what is not finished.")
+    elif len(runs) == 1:
+        lines.append(f"Records: {runs[0]}")
+    else:
+        names = [cfg.label.rpartition("-")[0] for cfg in cfgs]
+        baseline = "grpo" if "grpo" in names else names[0]
+        lines.append(f"Compare: python -m harness.compare runs={runs[0].parent.parent} baseline={baseline}")
+    return "\n".join(lines), not unfinished
+
+
+def _jobs(base: DictConfig, overrides: list[str]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep, as Hydra's own sweeper will make them."""
+    params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+    ours = [override for override in parse(params + overrides) if not override.is_hydra_override()]
+    hydras = [override.input_line for override in parse(overrides) if override.is_hydra_override()]
+    [jobs] = BasicSweeper.split_arguments(ours, max_batch_size=None)
+    return [hydras + job for job in jobs]

@@ -1,0 +1,1 @@
+"""Verifiers: functions from an answer's text to right, wrong, or cannot be judged."""

@@ -1,0 +1,133 @@
+"""A small writer of synthetic results/ trees, in the layout that runs leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HASHES = {"grpo": "aaaaaaaa", "lampo": "bbbbbbbb", "delta": "cccccccc", "oracle": "dddddddd"}
+BASE = {"sampled": 0.4, "greedy": 0.5, "best": 0.55}
+
+
+class Tree:
+    """Writes runs below `root`. Two domains, math and code; `all` is their mean."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, method: str, seed: int) -> Path:
+        return self.root / f"{method}-{HASHES.get(method, 'eeeeeeee')}" / f"seed-{seed}"
+
+    def run(
+        self,
+        method: str = "grpo",
+        seed: int = 0,
+        *,
+        end: float = 0.7,
+        greedy: float | None = None,
+        curve: Sequence[float] = (0.4, 0.5, 0.6),
+        every: int = 10,
+        tokens: float = 100.0,
+        seconds: float = 1.5,
+        gap: float = 0.1,
+        status: str = "done",
+        config: dict[str, Any] | None = None,
+        env: dict[str, Any] | None = None,
+        base: dict[str, float] | None = None,
+        problems_hash: str = "p0",
+        errors: int = 0,
+        unscorable: int = 0,
+        domains: Sequence[str] = ("math", "code"),
+        folder: Path | None = None,
+    ) -> Path:
+        """One run. Accuracies are those of `all`; the first domain lies `gap` above, the last as much below.
+
+        curve: the learning curve at steps 0, every, 2 · every, …; tokens, seconds: per training step.
+        """
+        folder = folder or self.folder(method, seed)
+        folder.mkdir(parents=True)
+        steps = every * (len(curve) - 1)
+        (folder / "STATUS").write_text(f"{status}\n")
+        flat = {
+            "seed": seed,
+            "label": self.folder(method, seed).parent.name,
+            "experiment_name": self.root.name,
+            "results_dir": "results",
+            "n_jobs": 2,
+            "method.name": method,
+            "method.advantage._target_": f"methods.advantages.{method}",
+            "method.surrogate.epsilon": 0.2,
+            "trainer.steps": steps,
+            "trainer.learning_rate": 1e-4,
+            "trainer.report_to": [],
+            "evaluation.every": every,
+        } | (config or {})
+        (folder / "config.yaml").write_text(yaml.safe_dump(nest(flat)))
+        plain = {"command": f"python -m harness method={method}", "commit": "c0", "policy_hash": "w0"}
+        plain |= {"common_random_numbers": True} | (env or {})
+        (folder / "env.json").write_text(json.dumps(plain))
+
+        lines: list[dict[str, Any]] = []
+
+        def evaluate(step: int, split: str, mode: str, temperature: float, value: float) -> None:
+            shifts = [gap - 2 * gap * i / max(1, len(domains) - 1) for i in range(len(domains))]
+            for domain, shift in zip((*domains, "all"), (*shifts, 0.0), strict=True):
+                lines.append({
+                    "step": step, "split": split, "mode": mode, "temperature": temperature, "domain": domain,
+                    "problems": 64, "samples": 1 if mode == "greedy" else 8, "avg": value + shift,
+                    "pass": {"1": value + shift}, "maj": value + shift, "errors": errors,
+                    "train_tokens": tokens * step, "train_seconds": seconds * step,
+                    "problems_hash": f"{problems_hash}-{split}-{domain}", "eval_seed": 0,
+                })  # fmt: skip
+
+        for temperature in (0.3, 1.0):
+            evaluate(0, "validation", "sampled", temperature, 0.5)
+        for mode, value in (BASE | (base or {})).items():
+            evaluate(0, "test", mode, {"sampled": 1.0, "greedy": 0.0, "best": 0.3}[mode], value)
+        for i, value in enumerate(curve):
+            evaluate(every * i, "curve", "sampled", 1.0, value)
+        evaluate(steps, "test", "sampled", 1.0, end)
+        evaluate(steps, "test", "greedy", 0.0, end + 0.05 if greedy is None else greedy)
+        (folder / "evals.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with (folder / "metrics.jsonl").open("w") as file:
+            for step in range(1, steps + 1):
+                line = {
+                    "step": step, "reward": 0.5, "grad_norm": 1.0 + (step == 3), "entropy": 1.0 / step,
+                    "kl": None,
+                    "truncated_share": 0.0, "zero_variance_share": 0.25, "advantage_rms": 0.9,
+                    "unscorable": unscorable, "tokens": tokens * step, "seconds": seconds * step,
+                    "seconds_rollout": 0.75 * seconds, "seconds_update": 0.25 * seconds,
+                }  # fmt: skip
+                file.write(json.dumps(line) + "\n")
+        return folder
+
+    def sweep(self, differences: dict[str, Sequence[float]], **options: Any) -> None:
+        """Runs of grpo that end at 0.7, 0.71, … by seed, and of methods that differ from it by these numbers.
+
+        The whole learning curve after step 0 is moved by the same difference.
+        """
+        for method, shifts in {"grpo": [0.0] * len(next(iter(differences.values()))), **differences}.items():
+            for seed, shift in enumerate(shifts):
+                end, curve = 0.7 + 0.01 * seed + shift, (0.4, 0.5 + shift, 0.6 + shift)
+                self.run(method, seed, **({"end": end, "curve": curve} | options))
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, leaf = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "results" / "demo")

@@ -1,0 +1,137 @@
+import pytest
+
+from harness.compare.fairness import (
+    FACTORS,
+    base_disagreements,
+    base_policy,
+    check_factors,
+    differing,
+    notes,
+    refusal,
+)
+from harness.compare.load import UsageError, load
+
+GRPO, LAMPO = "grpo-aaaaaaaa", "lampo-bbbbbbbb"
+
+
+def differences(tree, factors=FACTORS):
+    return differing(load(tree.root), LAMPO, GRPO, factors)
+
+
+def test_methods_may_differ_in_their_parts_and_names(tree):
+    tree.run("grpo", 0)
+    tree.run(
+        "lampo",
+        0,
+        config={
+            "method.shaping.alpha": 0.1, "method.weighting._target_": "x",
+            "results_dir": "elsewhere", "n_jobs": 1, "experiment_name": "other",
+            "trainer.report_to": ["trackio"],
+            "trainer.checkpoint_every": 5,
+        },
+    )  # fmt: skip
+    assert differences(tree) == {}
+
+
+@pytest.mark.parametrize(
+    "key", ["trainer.learning_rate", "method.surrogate.epsilon", "suite.horizon", "method.advantages"]
+)
+def test_anything_else_that_differs_is_found(tree, key):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, config={key: 7})
+    found = differences(tree)
+    assert list(found) == [key] and found[key][0] == "7"
+    assert refusal(found) == f"not compared: differs in {key}"
+
+
+def test_one_differing_seed_is_enough(tree):
+    for seed in range(2):
+        tree.run("grpo", seed)
+        tree.run("lampo", seed, config={"trainer.learning_rate": 1e-4 * (1 + seed)})
+    assert differences(tree) == {"trainer.learning_rate": ("0.0002", "0.0001")}
+
+
+def test_what_varies_with_the_seed_alone_is_no_difference(tree):
+    for seed in range(2):
+        for method in ("grpo", "lampo"):
+            tree.run(method, seed, config={"policy.path": f"base-{seed}"}, env={"policy_hash": f"w{seed}"})
+    assert differences(tree) == {}
+
+
+def test_declared_factors_are_allowed(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, config={"method.surrogate.epsilon": 0.3})
+    assert list(differences(tree, ("method.advantage", "method.surrogate"))) == []
+    assert list(differences(tree, ("method.surrogate",))) == ["method.advantage._target_"]
+
+
+def test_other_problems_and_other_base_policies_are_found(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, problems_hash="p1", env={"policy_hash": "w1"})
+    assert list(differences(tree)) == [
+        "policy_hash", "problems_hash of split curve", "problems_hash of split test",
+    ]  # fmt: skip
+
+
+def test_refusal_stays_short():
+    assert refusal({}) == ""
+    assert refusal(dict.fromkeys("abcde")) == "not compared: differs in a, b, c and 2 more"
+
+
+def test_misspelt_factor(tree):
+    tree.run()
+    check_factors(load(tree.root), ["method.advantage", "trainer.learning_rate"])
+    with pytest.raises(UsageError, match="did you mean method.advantage"):
+        check_factors(load(tree.root), ["method.advantge"])
+
+
+def test_base_policy_is_counted_once(tree):
+    for seed in range(3):
+        tree.run("grpo", seed)
+    tree.run("lampo", 0, env={"policy_hash": "w1"}, base={"sampled": 0.5})
+    base = base_policy(load(tree.root), GRPO).set_index(["domain", "mode"])
+    # policy w0 says 0.4 three times, w1 says 0.5 once: mean over policies 0.45
+    assert base.loc[("all", "sampled"), "accuracy"] == pytest.approx(0.45)
+    assert base.loc[("all", "sampled"), "policies"] == 2
+    assert base.loc[("math", "best"), "accuracy"] == pytest.approx(0.65)
+    assert base.loc[("all", "best"), "temperature"] == "0.3"
+
+
+def test_base_policy_of_other_problems_does_not_count(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, problems_hash="p1", base={"sampled": 0.9})
+    base = base_policy(load(tree.root), GRPO).set_index(["domain", "mode"])
+    assert base.loc[("all", "sampled"), "accuracy"] == pytest.approx(0.4)
+
+
+def test_a_run_without_policy_hash_still_has_a_base(tree):
+    tree.run("grpo", 0, env={"policy_hash": None})
+    assert len(base_policy(load(tree.root), GRPO)) == 9
+
+
+def test_disagreeing_base_numbers_are_loud(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, base={"greedy": 0.52})
+    records = load(tree.root)
+    found = base_disagreements(records)
+    assert len(found) == 3 and "all, greedy: 0.5000 at T=0 (grpo-aaaaaaaa seed 0)" in found[0]
+    assert sum(note.startswith("BASE NUMBERS DISAGREE") for note in notes(records)) == 3
+
+
+def test_notes(tree):
+    tree.run("grpo", 0)
+    text = " ".join(notes(load(tree.root)))
+    assert "All seeds start from one base policy" in text and "same sampling noise" in text
+    assert "VERIFIER" not in text and "UNSCORABLE" not in text and "MIXED" not in text
+    tree.run(
+        "lampo",
+        0,
+        errors=2,
+        unscorable=3,
+        env={"commit": "c1", "policy_hash": "w1", "common_random_numbers": False},
+    )
+    text = " ".join(notes(load(tree.root)))
+    assert "2 base policies" in text and "Not every run had common random numbers" in text
+    assert "MIXED CODE VERSIONS: the runs come from 2 commits (c0, c1)" in text
+    assert "VERIFIER ERRORS: lampo: 40 " in text  # 10 evaluations x 2 domains x 2, `all` not counted again
+    assert "UNSCORABLE: lampo: 60 " in text  # 20 steps x 3

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from harness.compare.load import Hole, load
+from harness.compare.read import flatten
+
+
+def hole(tree, cell="grpo-aaaaaaaa") -> Hole:
+    (found,) = [hole for hole in load(tree.root).holes if hole.label == cell]
+    return found
+
+
+def cut_last_line(path):
+    path.write_text(path.read_text()[:-20])
+
+
+def drop_field(path):
+    lines = path.read_text().splitlines()
+    broken = json.loads(lines[2])
+    del broken["step"]
+    path.write_text("\n".join([*lines[:2], json.dumps(broken), *lines[3:]]))
+
+
+def not_a_number(path):
+    path.write_text(path.read_text().replace('"tokens": 300.0', '"tokens": NaN'))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "why"),
+    [
+        ("evals.jsonl", cut_last_line, "evals.jsonl line 30 is not JSON"),
+        ("metrics.jsonl", cut_last_line, "metrics.jsonl line 20 is not JSON"),
+        ("metrics.jsonl", drop_field, "metrics.jsonl line 3: step is None"),
+        ("metrics.jsonl", not_a_number, "metrics.jsonl line 3: tokens is nan, expected a finite float"),
+        ("evals.jsonl", lambda path: path.write_text(""), "evals.jsonl is empty"),
+        ("evals.jsonl", lambda path: path.write_text("[1]\n"), "evals.jsonl line 1 is not a JSON object"),
+        ("evals.jsonl", lambda path: path.write_bytes(b"\xff"), "evals.jsonl is not text"),
+        ("env.json", lambda path: path.write_text('{\n"commit":'), "env.json line 2 is not JSON"),
+        ("env.json", lambda path: path.write_text("{}"), "env.json has no command"),
+        ("config.yaml", lambda path: path.write_text("a: 1\nb: [1\n"), "config.yaml line 3 is not YAML"),
+        ("config.yaml", lambda path: path.write_text("seed: 0\n"), "config.yaml has no label"),
+        ("config.yaml", lambda path: path.write_text("text"), "config.yaml holds no mapping"),
+    ],
+)
+def test_damaged_files_are_named_with_their_line(tree, name, damage, why):
+    damage(tree.run() / name)
+    tree.run("lampo")
+    found = hole(tree)
+    assert why in found.why
+    assert "seed-0" in found.todo and "delete" in found.todo
+    assert list(load(tree.root).runs) == [("lampo-bbbbbbbb", 0)]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "env.json", "evals.jsonl", "metrics.jsonl", "STATUS"])
+def test_missing_files_are_named(tree, name):
+    (tree.run() / name).unlink()
+    assert hole(tree).why == f"{name} is missing"
+
+
+def edit_lines(path, keep):
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines if keep(line)))
+
+
+def test_a_finished_run_without_its_last_evaluation_is_a_hole(tree):
+    edit_lines(
+        tree.run() / "evals.jsonl", lambda x: (x["step"], x["mode"], x["domain"]) != (20, "greedy", "code")
+    )
+    assert "no test/greedy evaluation of domain code at step 20" in hole(tree).why
+
+
+def test_a_finished_run_without_its_last_steps_is_a_hole(tree):
+    edit_lines(tree.run() / "metrics.jsonl", lambda line: line["step"] < 15)
+    assert "ends at step 14 of 20" in hole(tree).why
+
+
+def test_a_repeated_evaluation_is_a_hole(tree):
+    path = tree.run() / "evals.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[6]]))
+    assert "line 31 repeats the evaluation of line 7" in hole(tree).why
+
+
+def test_nonsense_number_of_steps_is_a_hole(tree):
+    tree.run(config={"trainer.steps": 0})
+    assert "trainer.steps is 0, expected a positive int" in hole(tree).why
+
+
+def test_flatten():
+    tree = {"a": {"b": 1, "c": [2], "d": {}}, "e": None}
+    assert flatten(tree) == {"a.b": 1, "a.c": [2], "a.d": {}, "e": None}

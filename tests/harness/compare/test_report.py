@@ -1,0 +1,111 @@
+import pytest
+
+from harness.compare.fairness import FACTORS
+from harness.compare.load import UsageError
+from harness.compare.report import Question, compose, control, find, summary, verdicts, write
+
+QUESTION = Question("grpo", FACTORS, None, 0.05, "python -m harness.compare runs=results/demo")
+SHIFTS = [0.02, 0.05, 0.0, 0.08, 0.05]
+CLEAR = [0.1, 0.11, 0.12, 0.13, 0.14]
+
+
+def test_verdict_sentence(tree):
+    tree.sweep({"lampo": SHIFTS, "delta": CLEAR}, curve=(0.4, 0.5, 0.6))
+    lines = verdicts(find(tree.root, QUESTION)).splitlines()
+    assert lines[1] == (
+        "- **lampo vs grpo**: end point **better**: +4.0 [+0.2, +7.8] points, n=5, Holm p=0.044; "
+        "area under the learning curve **not resolved**: +0.0 [+0.0, +0.0] points, n=5, Holm p=1"
+    )
+    assert lines[0].startswith(
+        "- **delta vs grpo**: end point **better**: +12.0 [+10.0, +14.0] points, n=5, Holm p="
+    )
+
+
+def test_refused_comparison_is_said_once(tree):
+    for seed in range(5):
+        tree.run("grpo", seed)
+        tree.run("lampo", seed, config={"trainer.learning_rate": 0.1})
+    page = find(tree.root, QUESTION)
+    assert verdicts(page) == "- **lampo vs grpo**: not compared: differs in trainer.learning_rate"
+    assert "| trainer.learning_rate |" in compose(page, QUESTION)
+    allowed = Question("grpo", (*FACTORS, "trainer.learning_rate"), None, 0.05, "command")
+    assert "end point **not resolved**" in verdicts(find(tree.root, allowed))
+
+
+def test_positive_control(tree):
+    tree.sweep({"lampo": SHIFTS})
+    assert "No positive control" in control(find(tree.root, QUESTION))
+    for seed, shift in enumerate(CLEAR):
+        tree.run("oracle", seed, curve=(0.4, 0.5 + shift, 0.6 + shift))
+    assert "Positive control passed" in control(find(tree.root, QUESTION))
+    tree.folder("oracle", 3).joinpath("STATUS").write_text("running")
+    text = control(find(tree.root, QUESTION))
+    assert (
+        "POSITIVE CONTROL FAILED: this suite and setting cannot rank credit methods" in text and "n=4" in text
+    )
+
+
+def test_an_oracle_that_is_worse_fails_the_control(tree):
+    tree.sweep({"oracle": [-shift for shift in CLEAR]})
+    assert "POSITIVE CONTROL FAILED" in control(find(tree.root, QUESTION))
+
+
+def test_the_control_looks_at_learning_speed_not_at_the_end_point(tree):
+    tree.sweep({"oracle": CLEAR}, curve=(0.4, 0.5, 0.6))
+    page = find(tree.root, QUESTION)
+    assert "end point **better**" in verdicts(page) and "POSITIVE CONTROL FAILED" in control(page)
+
+
+def test_an_oracle_that_was_not_compared_fails_the_control(tree):
+    tree.sweep({"lampo": SHIFTS})
+    for seed in range(5):
+        tree.run("oracle", seed, config={"suite.horizon": 1})
+    assert "(not compared: differs in suite.horizon)" in control(find(tree.root, QUESTION))
+
+
+def test_the_page(tree):
+    tree.sweep({"lampo": SHIFTS})
+    tree.folder("lampo", 4).joinpath("STATUS").write_text("failed: gradient is NaN")
+    page = find(tree.root, QUESTION)
+    text = compose(page, QUESTION)
+    assert text.startswith("# demo: every method against grpo\n\n- **lampo vs grpo**")
+    assert "HOLES: 1 run missing" in summary(page)
+    for part in (
+        "## Holes", "failed: gradient is NaN", "## Domain code", "## Domain math", "## Cost", "## Stability",
+        "Holm-corrected", "method.name, method.shaping, method.advantage, method.weighting", "endpoint.png",
+        "learning_curves_domains.png", "python -m harness method=grpo", "runs=results/demo",
+    ):  # fmt: skip
+        assert part in text, part
+    assert "{" not in text
+
+
+def test_commands_are_gathered_over_seeds(tree):
+    for seed in range(3):
+        tree.run("grpo", seed, env={"command": f"python -m harness method=grpo seed={seed} suite.seed=7"})
+    for i in range(20):
+        tree.run("lampo", i, env={"command": ["python", "-m", "harness", f"a={i:02d}", "b c"]})
+    text = compose(find(tree.root, QUESTION), QUESTION)
+    assert "\npython -m harness method=grpo suite.seed=7  # seed 0, 1, 2\n" in text
+    assert "\npython -m harness a=19 'b c'  # seed 19\n" not in text and "# and 1 more" in text
+
+
+def test_baseline_alone(tree):
+    tree.run("grpo", 0)
+    assert "No method other than the baseline" in verdicts(find(tree.root, QUESTION))
+
+
+def test_baseline_without_a_finished_run(tree):
+    tree.run("grpo", 0, status="running")
+    tree.run("lampo", 0)
+    with pytest.raises(UsageError, match="grpo-aaaaaaaa has no finished run .*seed 0: running"):
+        find(tree.root, QUESTION)
+
+
+def test_everything_is_reproducible_to_the_byte(tree, tmp_path):
+    tree.sweep({"lampo": SHIFTS, "oracle": CLEAR})
+    first, second = (write(tree.root, tmp_path / name, QUESTION) for name in ("a", "b"))
+    assert len(first.files) == 11
+    for one, other in zip(first.files, second.files, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    header = (tmp_path / "a" / "comparison.csv").read_text().splitlines()[0]
+    assert header == "label,domain,metric,n,mean,low,high,pairs,diff,diff_low,diff_high,p,p_holm,verdict"

@@ -1,0 +1,196 @@
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from harness.compose import composer
+from harness.config import run_dir
+from harness.run import RunFailed, decisive_tokens, run
+from harness.suites import Verdict
+from harness.trainer import CreditGRPOTrainer
+from tests.harness.conftest import make_policy
+
+TIMES = ("seconds", "train_seconds", "started")
+
+
+@pytest.fixture(scope="module")
+def policy_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("policy")
+    policy = make_policy(context=256)
+    policy.model.save_pretrained(path)
+    policy.tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def configured(tmp_path, policy_path):
+    """Compose a small run of four steps, as the command line would."""
+
+    def compose(*overrides, results="results"):
+        with composer() as composed:
+            cfg = composed(
+                [
+                    f"results_dir={tmp_path / results}", f"policy.path={policy_path}", "suite.horizon=1",
+                    "trainer.steps=4", "trainer.prompts_per_step=6", "trainer.completions_per_prompt=4",
+                    "trainer.max_completion_tokens=12", "trainer.checkpoint_every=2", "trainer.learning_rate=0.01",
+                    "suite._target_=tests.harness.conftest.EasySuite", "evaluation.every=2", "evaluation.curve_problems=2",
+                    "evaluation.curve_samples=2", "evaluation.validation_problems=2", "evaluation.test_problems=2",
+                    "evaluation.test_samples=2", "evaluation.temperatures=[0.5,1.0]", *overrides,
+                ]
+            )  # fmt: skip
+            label = cfg.label
+            OmegaConf.set_struct(cfg, False)
+            del cfg["hydra"]
+            cfg.label = label
+        return cfg
+
+    return compose
+
+
+def lines(directory, name):
+    """Records without what may differ between two runs of the same thing: durations."""
+    found = [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith(TIMES)} for line in found]
+
+
+def all_lines(directory):
+    return {name: lines(directory, name) for name in ("metrics", "evals", "samples")}
+
+
+def test_a_run_leaves_complete_records(configured):
+    cfg = configured("method=lampo_delta")
+    run(cfg)
+    directory = run_dir(cfg)
+    assert (directory / "STATUS").read_text() == "done\n"
+    metrics = lines(directory, "metrics")
+    assert min(line["grad_norm"] for line in metrics) > 0
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4]
+    assert {
+        "reward", "loss", "grad_norm", "entropy", "clip_share", "length_mean", "truncated_share", "zero_variance_share",
+        "advantage_rms", "unscorable", "tokens", "lampo_delta/pair_weight_sd",
+    } <= metrics[0].keys()  # fmt: skip
+    assert metrics[-1]["tokens"] > metrics[0]["tokens"] > 0
+    evals = lines(directory, "evals")
+    where = [(e["step"], e["split"], e["mode"], e["temperature"]) for e in evals if e["domain"] == "all"]
+    best = where[4][3]
+    assert where == [
+        (0, "validation", "sampled", 0.5), (0, "validation", "sampled", 1.0), (0, "test", "sampled", 1.0),
+        (0, "test", "greedy", 0.0), (0, "test", "best", best), (0, "curve", "sampled", 1.0),
+        (2, "curve", "sampled", 1.0), (4, "curve", "sampled", 1.0), (4, "test", "sampled", 1.0), (4, "test", "greedy", 0.0),
+    ]  # fmt: skip
+    assert [e["domain"] for e in evals[:4]] == ["all", "math", "code", "science"]
+    samples = lines(directory, "samples")
+    assert len(samples) == 3 * 2 * 2
+    env = json.loads((directory / "env.json").read_text())
+    assert env["common_random_numbers"] is True
+    assert env["versions"]["trl"].startswith("1.16")
+
+
+def test_a_finished_run_is_not_run_again(configured, monkeypatch):
+    cfg = configured()
+    run(cfg)
+    before = {path: path.stat().st_mtime_ns for path in run_dir(cfg).rglob("*")}
+    monkeypatch.setattr("harness.run._run", lambda *_: pytest.fail("ran again"))
+    run(cfg)
+    assert {path: path.stat().st_mtime_ns for path in run_dir(cfg).rglob("*")} == before
+
+
+def interrupt_at(monkeypatch, update):
+    """Raise KeyboardInterrupt in the middle of an update, as Ctrl-C or a kill would end it."""
+    step = CreditGRPOTrainer.training_step
+    monkeypatch.setattr(
+        CreditGRPOTrainer,
+        "training_step",
+        lambda self, *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
+        if self.state.global_step == update
+        else step(self, *a, **k),
+    )
+
+
+@pytest.mark.parametrize("update", [1, 4, 5, 7])
+def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(configured, monkeypatch, update):
+    whole = configured("method=delta", results="whole")
+    run(whole)
+    assert len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1  # there is something to lose
+    cut = configured("method=delta", results="cut")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, update)
+        with pytest.raises(KeyboardInterrupt):
+            run(cut)
+    assert (run_dir(cut) / "STATUS").read_text() == "running\n"
+    run(cut)
+    assert all_lines(run_dir(cut)) == all_lines(run_dir(whole))
+
+
+def test_an_interruption_after_training_repeats_only_the_last_evaluation(configured, monkeypatch):
+    whole, cut = configured(results="whole"), configured(results="cut")
+    run(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.curve.LearningCurve.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(CreditGRPOTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+        run(cut)
+    assert all_lines(run_dir(cut)) == all_lines(run_dir(whole))
+
+
+def test_methods_see_the_same_problems_noise_and_mini_batches(configured, monkeypatch):
+    seen = {}
+    credit = CreditGRPOTrainer._generate_and_score_completions
+    loss = CreditGRPOTrainer._compute_loss
+    for name in ("grpo", "lampo_delta", "dr_grpo"):
+        first = seen[name] = {}
+
+        def keep(self, inputs, first=first):
+            output = credit(self, inputs)
+            first.setdefault("problems", [row["prompt"] for row in inputs])
+            first.setdefault("completions", output["completion_ids"].tolist())
+            return output
+
+        def keep_batch(self, model, inputs, first=first):
+            first.setdefault("mini-batch", inputs["completion_ids"].tolist())
+            return loss(self, model, inputs)
+
+        monkeypatch.setattr(CreditGRPOTrainer, "_generate_and_score_completions", keep)
+        monkeypatch.setattr(CreditGRPOTrainer, "_compute_loss", keep_batch)
+        run(configured(f"method={name}", "trainer.steps=1", results=name))
+    assert seen["grpo"] == seen["lampo_delta"] == seen["dr_grpo"]
+
+
+def test_a_failing_method_marks_its_run_and_names_the_cause(configured, monkeypatch):
+    cfg = configured()
+    monkeypatch.setattr("methods.Method.credit", lambda *_: 1 / 0)
+    with pytest.raises(RunFailed, match=r"grpo.* seed 0: ZeroDivisionError: division by zero"):
+        run(cfg)
+    assert (run_dir(cfg) / "STATUS").read_text() == "failed: ZeroDivisionError: division by zero\n"
+    assert "1 / 0" in (run_dir(cfg) / "traceback.txt").read_text()
+
+
+def test_a_failed_run_is_taken_up_again(configured, monkeypatch):
+    cfg = configured()
+    with monkeypatch.context() as patch:
+        patch.setattr("methods.Method.credit", lambda *_: 1 / 0)
+        with pytest.raises(RunFailed):
+            run(cfg)
+    run(cfg)
+    assert (run_dir(cfg) / "STATUS").read_text() == "done\n"
+    assert not (run_dir(cfg) / "traceback.txt").exists()
+
+
+def test_a_prompt_longer_than_the_context_fails_by_name(configured):
+    with pytest.raises(RunFailed, match="exceed the policy's context of 256"):
+        run(configured("trainer.max_completion_tokens=250"))
+
+
+def test_verifier_errors_fail_the_run_when_they_are_many(configured, monkeypatch):
+    monkeypatch.setattr("tests.harness.conftest.EasySuite.verify", lambda *_: Verdict.failure("out of memory"))
+    with pytest.raises(RunFailed, match=r"TooManyVerifierErrors: the verifier failed on 12 of 12.*out of memory"):
+        run(configured())
+
+
+def test_decisive_characters_fall_on_the_tokens_that_hold_them():
+    # tokens of 1, 3 and 2 characters, then the end-of-sequence token of none
+    verdict = Verdict(1.0, True, None, decisive=((0, +1), (2, -1), (5, +1), (6, -1)))
+    assert decisive_tokens([1, 3, 2, 0], verdict) == [+1, -1, +1, -1]
+    assert decisive_tokens([1, 3, 2], Verdict(0.0, False, None, decisive=((6, -1),))) == [0, 0, -1]  # cut off
