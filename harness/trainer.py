@@ -46,18 +46,21 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     def __init__(
         self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: GRPOConfig | None = None,
         *positional: Any,
         method: Method,
-        args: GRPOConfig,
         engine: RolloutEngine | None = None,
         signal_funcs: dict[str, Callable[..., Sequence]] | None = None,
         **named: Any,
     ) -> None:
+        args = args or GRPOConfig(f"credit-{method.name}")
         for name, value in method.surrogate.trainer_args().items():
             setattr(args, name, value)
         if engine is not None:
             named["rollout_func"] = self._sample
-        super().__init__(*positional, args=args, **named)
+        super().__init__(model, reward_funcs, args, *positional, **named)
         self.method = method
         self.engine = engine
         self.signal_funcs = signal_funcs or {}

@@ -160,7 +160,9 @@ def summary(found: Findings) -> str:
     """
     holes = len(found.records.holes)
     warning = (
-        [f"HOLES: {holes} run{'s' * (holes > 1)} missing from these tables, see below."] if holes else []
+        [f"HOLES: {holes} run{'s' * (holes > 1)} missing from these tables, each listed with what to do."]
+        if holes
+        else []
     )
     notes = "\n".join(f"- {note}" for note in [*warning, *fairness.notes(found.records)])
     parts = [verdicts(found), control(found), notes, "Base policy, before training, on the test problems:"]

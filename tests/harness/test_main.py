@@ -80,6 +80,7 @@ def test_one_run_and_again(command, tmp_path):
     assert command.ran == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"], "no outputs/ folder, no log file"
     assert [path.name for path in run.iterdir()] == ["STATUS"]
+    assert [path.name for path in Path("results").iterdir()] == ["default"]
 
 
 def test_a_sweep_goes_on_after_a_failed_run(command):

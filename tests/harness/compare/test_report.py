@@ -83,10 +83,10 @@ def test_commands_are_gathered_over_seeds(tree):
     for seed in range(3):
         tree.run("grpo", seed, env={"command": f"python -m harness method=grpo seed={seed} suite.seed=7"})
     for i in range(20):
-        tree.run("lampo", i, env={"command": ["python", "-m", "harness", f"a={i:02d}", "b c"]})
+        tree.run("lampo", i, env={"command": ["python", "-m", "harness", f"z={i:02d}", "b c"]})
     text = compose(find(tree.root, QUESTION), QUESTION)
     assert "\npython -m harness method=grpo suite.seed=7  # seed 0, 1, 2\n" in text
-    assert "\npython -m harness a=19 'b c'  # seed 19\n" not in text and "# and 1 more" in text
+    assert "\npython -m harness z=19 'b c'  # seed 19\n" not in text and "# and 1 more" in text
 
 
 def test_baseline_alone(tree):

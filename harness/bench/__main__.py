@@ -1,0 +1,22 @@
+"""`python -m harness.bench <name>`: run one benchmark of the harness and print its table."""
+
+import sys
+
+from harness.bench import step
+
+BENCHMARKS = {"step": step}
+
+
+def main(arguments: list[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name not in BENCHMARKS or {"-h", "--help"} & set(arguments):
+        print("python -m harness.bench <name> [key=value ...]\n")
+        for known, module in BENCHMARKS.items():
+            print(f"{known}:\n{module.__doc__}")
+        return 0 if {"-h", "--help"} & set(arguments) else 2
+    BENCHMARKS[name].main(rest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
