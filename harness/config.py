@@ -28,6 +28,7 @@ HOUSEKEEPING = (
     "trainer.checkpoint_every",
     "trainer.report_to",
 )
+LABEL_LENGTH = 100  # characters of preset and overrides; what does not fit becomes a hash
 
 
 def at_least(low: float, why: str = "") -> Any:
@@ -103,10 +104,11 @@ def label(cfg: DictConfig) -> str:
     """
     hydra = cfg.get("hydra") or (HydraConfig.instance().cfg or {}).get("hydra")  # inside a job it lies apart
     preset = hydra.runtime.choices.method if hydra else cfg.method.name
-    overrides = "+".join(_named(hydra))
-    if len(overrides) > 80:
-        overrides = _digest(overrides)
-    return "+".join(filter(None, [_safe(preset), overrides])) + "-" + _digest(identity(cfg))
+    parts = [_safe(preset), *_named(hydra)]
+    shown = [part for i, part in enumerate(parts) if len("+".join(parts[: i + 1])) <= LABEL_LENGTH]
+    if len(shown) < len(parts):
+        shown.append(_digest(parts[len(shown) :]))
+    return "+".join(shown) + "-" + _digest(identity(cfg))
 
 
 def run_dir(cfg: DictConfig) -> Path:
@@ -115,15 +117,16 @@ def run_dir(cfg: DictConfig) -> Path:
 
 
 def _named(hydra: DictConfig | None) -> list[str]:
-    """Return `key-value` for each override of a job that changes what is computed, sorted by key."""
+    """Return `key-value` for each override of a job that changes what is computed, the method's own first."""
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False) if hydra else []
     values = {}
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key not in (*HOUSEKEEPING, "method", "experiment") and not override.is_hydra_override():
-            key = re.sub(r"^method[./]", "", key).replace("/", ".")
-            values[key] = "removed" if override.is_delete() else _text(override.value())
-    return [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(values.items())]
+            short = re.sub(r"^method[./]", "", key)
+            place = (short == key, short.replace("/", "."))
+            values[place] = "removed" if override.is_delete() else _text(override.value())
+    return [f"{_safe(key)}-{_safe(value)}" for (_, key), value in sorted(values.items())]
 
 
 def _text(value: Any) -> str:

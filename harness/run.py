@@ -25,16 +25,13 @@ from trl import GRPOConfig
 
 from harness.config import run_dir
 from harness.curve import LearningCurve
+from harness.errors import RunFailed
 from harness.evaluation import check_error_share
 from harness.policy import Policy
 from harness.records import DONE, FAILED, Records, environment
 from harness.rollouts import RolloutEngine
 from harness.suites import Problem, Suite, Verdict
 from harness.trainer import CreditGRPOTrainer
-
-
-class RunFailed(RuntimeError):
-    """A run that failed; its cause stands in STATUS and in traceback.txt."""
 
 
 def run(cfg: DictConfig) -> None:

@@ -2,9 +2,9 @@
 
 import sys
 
-from harness.bench import step
+from harness.bench import horizon, step
 
-BENCHMARKS = {"step": step}
+BENCHMARKS = {"step": step, "horizon": horizon}
 
 
 def main(arguments: list[str]) -> int:

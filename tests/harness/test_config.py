@@ -77,8 +77,13 @@ def test_unsafe_or_long_overrides_become_a_hash():
     assert unsafe.startswith("grpo+policy.path-") and not set(unsafe) & set("/= '")
     assert unsafe != label("policy.path='some/other name'")
     keys = ("every", "curve_problems", "curve_samples", "test_samples")
-    long = readable(*(f"evaluation.{key}=5" for key in keys))
-    assert len(long) == len("grpo+") + 8 and long.startswith("grpo+")
+    long = readable(*(f"evaluation.{key}=5" for key in keys), "suite.horizon=1", "method/weighting=delta")
+    fitting = "grpo+weighting-delta+evaluation.curve_problems-5+evaluation.curve_samples-5+evaluation.every-5"
+    assert len(fitting) <= 100 < len(f"{fitting}+evaluation.test_samples-5")
+    assert long.startswith(f"{fitting}+") and len(long) == len(fitting) + 1 + 8
+    assert long != readable(
+        *(f"evaluation.{key}=5" for key in keys), "suite.horizon=2", "method/weighting=delta"
+    )
 
 
 def test_run_dir():

@@ -98,7 +98,9 @@ def test_a_sweep_goes_on_after_a_failed_run(command):
 
 
 def test_an_experiment_sweeps_without_m(command):
-    code, out, _ = command("experiment=demo", "method=grpo,rloo", "seed=0", "n_jobs=1", "results_dir=elsewhere")
+    code, out, _ = command(
+        "experiment=demo", "method=grpo,rloo", "seed=0", "n_jobs=1", "results_dir=elsewhere"
+    )
     assert (code, len(command.ran)) == (0, 2)
     assert "runs=elsewhere/demo " in out
     assert {run.parts[:2] for run in command.ran} == {("elsewhere", "demo")}
@@ -180,6 +182,8 @@ def started(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     start.work = work

@@ -56,10 +56,10 @@ def ratio(rng: Random, level: int) -> Item:
 
 
 KINDS = {
-    "intercept": Kind(intercept, misconception=0.6),
-    "stride": Kind(stride, misconception=0.15),
-    "falling": Kind(falling, misconception=0.6),
-    "ratio": Kind(ratio, misconception=0.15),
+    "intercept": Kind(intercept, misconception=0.65),
+    "stride": Kind(stride, misconception=0.4),
+    "falling": Kind(falling, misconception=0.65),
+    "ratio": Kind(ratio, misconception=0.4),
 }
 
 

@@ -41,10 +41,10 @@ def bracket(rng: Random, level: int) -> Item:
 
 
 KINDS = {
-    "precedence": Kind(precedence, misconception=0.6),
-    "addition_last": Kind(addition_last, misconception=0.15),
-    "chain": Kind(chain, misconception=0.6),
-    "bracket": Kind(bracket, misconception=0.15),
+    "precedence": Kind(precedence, misconception=0.65),
+    "addition_last": Kind(addition_last, misconception=0.4),
+    "chain": Kind(chain, misconception=0.65),
+    "bracket": Kind(bracket, misconception=0.4),
 }
 
 

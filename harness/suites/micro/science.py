@@ -85,10 +85,10 @@ def kelvin(rng: Random, level: int) -> Item:
 
 
 KINDS = {
-    "formula_mass": Kind(formula_mass, misconception=0.6),
-    "ion_electrons": Kind(ion_electrons, misconception=0.6),
-    "neutrons": Kind(neutrons, misconception=0.15),
-    "kelvin": Kind(kelvin, misconception=0.15),
+    "formula_mass": Kind(formula_mass, misconception=0.65),
+    "ion_electrons": Kind(ion_electrons, misconception=0.65),
+    "neutrons": Kind(neutrons, misconception=0.4),
+    "kelvin": Kind(kelvin, misconception=0.4),
 }
 
 
