@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import time
 from typing import Any
 
+from joblib import effective_n_jobs
 from omegaconf import DictConfig
 from transformers import TrainerCallback
 
@@ -38,11 +41,13 @@ class LearningCurve(TrainerCallback):
     A step is one rollout batch with all its updates. Evaluation time is not training time.
     """
 
-    def __init__(self, cfg: DictConfig, records: Records, suite: Suite, engine: RolloutEngine, trainer: Any) -> None:
+    def __init__(
+        self, cfg: DictConfig, records: Records, suite: Suite, engine: RolloutEngine, trainer: Any
+    ) -> None:
         self.cfg, self.records, self.suite, self.engine, self.trainer = cfg, records, suite, engine, trainer
         self.updates_per_step = cfg.trainer.updates_per_step
         self.tokens, self.seconds = 0, 0.0
-        self.step_start = self.told = time.perf_counter()
+        self.created = self.step_start = self.told = time.perf_counter()
         self.problems: dict[str, list[Problem]] = {}
 
     def start(self, step: int) -> None:
@@ -67,7 +72,9 @@ class LearningCurve(TrainerCallback):
         seconds = time.perf_counter() - self.step_start
         phases = self.trainer.seconds
         self.seconds += seconds
-        self.tokens += int(self.trainer.rollouts.tokens if self.trainer.rollouts else state.num_input_tokens_seen)
+        self.tokens += int(
+            self.trainer.rollouts.tokens if self.trainer.rollouts else state.num_input_tokens_seen
+        )
         line = {ours: logs[theirs] for ours, theirs in TRL_METRICS.items() if theirs in logs}
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
         line |= {"tokens": self.tokens, "seconds": round(self.seconds, 4)}
@@ -148,18 +155,20 @@ class LearningCurve(TrainerCallback):
             return
         self.told = now
         left = (now - self.started) / (step - self.start_step) * (steps - step)
-        done = len(list(self.records.directory.parent.parent.glob("*/seed-*/STATUS")))
-        sweep = os.environ.get("HARNESS_RUNS")
-        place = f"[run {done} of {sweep}] " if sweep else ""
-        print(
-            f"{place}{self.records.directory.parent.name} seed {self.cfg.seed}: step {step}/{steps}, "
-            f"reward {line.get('reward') or 0:.2f}, {left:.0f} s left in this run",
-            flush=True,
-        )
+        name = self.cfg.label.rpartition("-")[0]
+        text = f"{name} seed {self.cfg.seed}: step {step}/{steps}, reward {line.get('reward') or 0:.2f}, {left:.0f} s"
+        print(text + self._sweep_progress(now - self.created, left), flush=True)
+
+    def _sweep_progress(self, elapsed: float, left: float) -> str:
+        """How far the sweep is, if this run belongs to one, guessing that its other runs take as long as this."""
+        if "HARNESS_RUNS" not in os.environ:
+            return " left"
+        runs, folder = int(os.environ["HARNESS_RUNS"]), self.records.directory.parent.parent
+        done = sum(path.read_text().startswith("done") for path in folder.glob("*/seed-*/STATUS"))
+        rest = max(left, (runs - done) * (elapsed + left) / effective_n_jobs(self.cfg.n_jobs) - elapsed)
+        return f" left in this run; {done} of {runs} runs done, about {math.ceil(rest / 60)} min left"
 
 
 def problems_hash(problems: list[Problem]) -> str:
     """Identifies a list of problems, so that scores on different ones are never compared."""
-    import hashlib
-
     return hashlib.sha256(" ".join(p.hash for p in problems).encode()).hexdigest()[:16]

@@ -41,9 +41,7 @@ def sample_problems(
 ) -> list[Sample]:
     """`samples` judged completions of every problem; the noise depends on `seed` and the problem only."""
     requests = [(problem, i) for problem in problems for i in range(samples)]
-    prompt_ids = dict(
-        zip(problems, engine.tokenizer([p.prompt for p in problems])["input_ids"], strict=True)
-    )
+    prompt_ids = dict(zip(problems, engine.tokenizer([p.prompt for p in problems])["input_ids"], strict=True))
     rollouts = engine.generate(
         [prompt_ids[problem] for problem, _ in requests],
         [Key(problem.hash, i, EVALUATION_STEP) for problem, i in requests],

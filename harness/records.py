@@ -1,6 +1,6 @@
 """What a run writes: one folder of plain text files, complete up to its last line at any moment.
 
-    config.yaml  env.json  metrics.jsonl  evals.jsonl  samples.jsonl  checkpoint/  STATUS
+config.yaml  env.json  metrics.jsonl  evals.jsonl  samples.jsonl  checkpoint/  STATUS
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path

@@ -106,7 +106,9 @@ class RolloutEngine:
         Raises ValueError for an empty prompt, or one that does not leave `max_tokens` in the context.
         """
         if len(prompts) != len(keys) or not prompts:
-            raise ValueError(f"{len(prompts)} prompts and {len(keys)} keys: give one key for each, at least one")
+            raise ValueError(
+                f"{len(prompts)} prompts and {len(keys)} keys: give one key for each, at least one"
+            )
         for prompt, key in zip(prompts, keys, strict=True):
             if not prompt:
                 raise ValueError(f"problem {key.problem}: its prompt has no tokens")
@@ -138,7 +140,9 @@ class RolloutEngine:
         device, (rows, limit) = self.model.device, noise.shape
         noise = noise.to(device)
         ids = torch.full((rows, limit), self.tokenizer.pad_token_id, device=device)
-        logps, entropies, sum_sq = (torch.zeros(rows, limit, dtype=torch.float64, device=device) for _ in range(3))
+        logps, entropies, sum_sq = (
+            torch.zeros(rows, limit, dtype=torch.float64, device=device) for _ in range(3)
+        )
         lengths = torch.full((rows,), limit, device=device)
         hidden: list[tuple[Tensor, Tensor]] = []  # (rows, their LM-head inputs) for each position
 
@@ -207,7 +211,12 @@ class RolloutEngine:
         )
         source = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)
         output.past_key_values.batch_select_indices(source)
-        return output.logits[source, -1], head_inputs[-1][source], output.past_key_values, mask.to(device)[source]
+        return (
+            output.logits[source, -1],
+            head_inputs[-1][source],
+            output.past_key_values,
+            mask.to(device)[source],
+        )
 
 
 def sample(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

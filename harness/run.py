@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 import traceback
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is TRL's own door for engines

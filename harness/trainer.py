@@ -92,7 +92,9 @@ class CreditGRPOTrainer(GRPOTrainer):
         self.seconds["rollout"] += time.perf_counter() - start
         return {"prompt_ids": prompt_ids, "completion_ids": self.rollouts.ids(), "logprobs": None}
 
-    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *rest, **named):
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, *rest, **named
+    ):
         if self._old_logps_next and model is self.model:
             self._old_logps_next = False
             return self._kept("logps", logits_to_keep), None, None

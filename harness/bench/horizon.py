@@ -41,7 +41,9 @@ def leads(folder: Path) -> pd.DataFrame:
         raise UsageError("; ".join(f"{h.label} seed {h.seed}: {h.why}. {h.todo}" for h in records.holes))
     found = scores(records)
     areas = found[(found["metric"] == AULC) & (found["domain"] == ALL)].copy()
-    areas["method"] = [records.runs[cell].config["method.name"] for cell in zip(areas.label, areas.seed, strict=True)]
+    areas["method"] = [
+        records.runs[cell].config["method.name"] for cell in zip(areas.label, areas.seed, strict=True)
+    ]
     table = 100 * areas.pivot(index="seed", columns="method", values="value")[["grpo", "oracle"]]
     return table.assign(lead=table["oracle"] - table["grpo"]).dropna()
 
@@ -61,7 +63,9 @@ def plot(tables: dict[int, pd.DataFrame], out: Path) -> list[Path]:
         axes.axhline(0, color="#666666", linewidth=0.8)
         for place, table in enumerate(tables.values()):
             interval = t_interval(table["lead"].to_numpy())
-            axes.scatter([place + 0.12] * len(table), table["lead"], s=9, color=COLOURS[1], alpha=0.6, linewidths=0)
+            axes.scatter(
+                [place + 0.12] * len(table), table["lead"], s=9, color=COLOURS[1], alpha=0.6, linewidths=0
+            )
             error = [[interval.mean - interval.low], [interval.high - interval.mean]]
             axes.errorbar(place, interval.mean, error, fmt="o", color=COLOURS[1], capsize=3, markersize=4)
         axes.set_xticks(range(len(tables)), [str(h) for h in tables])
@@ -83,14 +87,18 @@ def main(arguments: list[str]) -> None:
     except UsageError as error:
         sys.exit(f"harness.bench horizon: {error}")
     if len(tables) < 2:
-        sys.exit(f"no two horizons under {options.results}: run `python -m harness -m experiment=horizon` first")
+        sys.exit(
+            f"no two horizons under {options.results}: run `python -m harness -m experiment=horizon` first"
+        )
     print("| horizon | GRPO, AULC % | oracle, AULC % | oracle's lead, points [95 %] |\n|--:|--:|--:|---|")
     for horizon, table in tables.items():
         lead = described(t_interval(table["lead"].to_numpy()))
         print(f"| {horizon} | {table['grpo'].mean():.1f} | {table['oracle'].mean():.1f} | {lead} |")
     shortest, longest = min(tables), max(tables)
     growth = (tables[longest]["lead"] - tables[shortest]["lead"]).dropna()
-    print(f"\nlead at {longest} minus lead at {shortest}, by seed: {described(t_interval(growth.to_numpy()))}")
+    print(
+        f"\nlead at {longest} minus lead at {shortest}, by seed: {described(t_interval(growth.to_numpy()))}"
+    )
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     print("written: " + "  ".join(map(str, plot(tables, out))))

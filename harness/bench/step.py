@@ -142,7 +142,9 @@ def main(arguments: list[str]) -> None:
     for contestant in CONTESTANTS:
         times = seconds[contestant]
         share = f"{100 * statistics.median(credit[contestant]):.2f}" if contestant != "stock TRL" else "–"
-        print(f"| {contestant} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} | {share} |")
+        print(
+            f"| {contestant} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} | {share} |"
+        )
     print(
         f"\nstock TRL / grpo, median over rounds: {statistics.median(ratios):.2f} "
         f"(lowest {min(ratios):.2f}, highest {max(ratios):.2f})"

@@ -71,7 +71,9 @@ def test_a_verifier_error_is_not_a_wrong_answer():
 def test_too_many_errors_fail_with_the_cause():
     good, bad = verdict("1", True), Verdict.failure("time-out of 5 s")
     check_error_share([good] * 9 + [bad])
-    with pytest.raises(TooManyVerifierErrors, match="failed on 2 of 10 completions, 2 times with: time-out of 5 s"):
+    with pytest.raises(
+        TooManyVerifierErrors, match="failed on 2 of 10 completions, 2 times with: time-out of 5 s"
+    ):
         check_error_share([good] * 8 + [bad] * 2)
 
 
@@ -83,7 +85,10 @@ def test_sampling_covers_every_problem_with_noise_of_its_own(policy):
     assert [(s.problem, s.sample) for s in samples] == [(p, i) for p in problems for i in range(3)]
     first = problems[0]
     alone = engine.generate(
-        policy.tokenizer([first.prompt])["input_ids"], [Key(first.hash, 1, EVALUATION_STEP)], max_tokens=8, seed=9
+        policy.tokenizer([first.prompt])["input_ids"],
+        [Key(first.hash, 1, EVALUATION_STEP)],
+        max_tokens=8,
+        seed=9,
     )
     assert alone.texts(policy.tokenizer)[0] == samples[1].text
     assert alone.tokens == samples[1].tokens

@@ -25,7 +25,9 @@ def test_begin_writes_configuration_environment_and_status(records):
 
 
 def test_another_configuration_is_refused_with_its_keys(records):
-    with pytest.raises(ConfigurationDiffers, match=r"run of another configuration, which differs in trainer.steps"):
+    with pytest.raises(
+        ConfigurationDiffers, match=r"run of another configuration, which differs in trainer.steps"
+    ):
         records.begin(config(trainer={"steps": 5}), {})
     with pytest.raises(ConfigurationDiffers, match="seed"):
         records.begin(config(seed=1), {})

@@ -40,7 +40,10 @@ def test_another_seed_or_step_samples_other_completions(policy):
     prompts, keys = requests(policy)
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=0)
     first = engine.generate(prompts, keys, max_tokens=24).ids()
-    assert RolloutEngine(policy.model, policy.tokenizer, seed=1).generate(prompts, keys, max_tokens=24).ids() != first
+    assert (
+        RolloutEngine(policy.model, policy.tokenizer, seed=1).generate(prompts, keys, max_tokens=24).ids()
+        != first
+    )
     later = [Key(k.problem, k.sample, 1) for k in keys]
     assert engine.generate(prompts, later, max_tokens=24).ids() != first
 
@@ -57,9 +60,7 @@ def test_kept_signals_are_those_of_a_forward_pass(temperature):
             output = policy.model(torch.tensor([prompt + ids]), output_hidden_states=True)
         log_probs = (output.logits[0, len(prompt) - 1 : -1] / temperature).log_softmax(-1)
         n = len(ids)
-        torch.testing.assert_close(
-            rollouts.logps[row, :n], log_probs[range(n), ids], rtol=0, atol=1e-9
-        )
+        torch.testing.assert_close(rollouts.logps[row, :n], log_probs[range(n), ids], rtol=0, atol=1e-9)
         torch.testing.assert_close(
             rollouts.entropies[row, :n], -(log_probs.exp() * log_probs).sum(-1), rtol=0, atol=1e-9
         )
@@ -77,7 +78,9 @@ def test_frequencies_follow_the_distribution():
     u = torch.rand(20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     token, logp, *_ = sample(logits.expand(len(u), 4), u, 1.0)
     expected = logits.double().softmax(-1)[0]
-    torch.testing.assert_close(torch.bincount(token, minlength=4) / len(u), expected.float(), atol=0.012, rtol=0)
+    torch.testing.assert_close(
+        torch.bincount(token, minlength=4) / len(u), expected.float(), atol=0.012, rtol=0
+    )
     torch.testing.assert_close(logp, expected.log()[token])
 
 
@@ -131,7 +134,9 @@ def test_an_empty_answer_is_the_end_token_alone(policy):
 def test_each_distinct_prompt_is_prefilled_once(policy, monkeypatch):
     rows = []
     forward = policy.model.forward
-    monkeypatch.setattr(policy.model, "forward", lambda **kw: (rows.append(len(kw["input_ids"])), forward(**kw))[1])
+    monkeypatch.setattr(
+        policy.model, "forward", lambda **kw: (rows.append(len(kw["input_ids"])), forward(**kw))[1]
+    )
     prompts, keys = requests(policy, samples=8)
     RolloutEngine(policy.model, policy.tokenizer, seed=0).generate(prompts, keys, max_tokens=12)
     assert rows[0] == len(PROMPTS)

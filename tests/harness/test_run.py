@@ -76,7 +76,8 @@ def test_a_run_leaves_complete_records(configured):
     assert where == [
         (0, "validation", "sampled", 0.5), (0, "validation", "sampled", 1.0), (0, "test", "sampled", 1.0),
         (0, "test", "greedy", 0.0), (0, "test", "best", best), (0, "curve", "sampled", 1.0),
-        (2, "curve", "sampled", 1.0), (4, "curve", "sampled", 1.0), (4, "test", "sampled", 1.0), (4, "test", "greedy", 0.0),
+        (2, "curve", "sampled", 1.0), (4, "curve", "sampled", 1.0),
+        (4, "test", "sampled", 1.0), (4, "test", "greedy", 0.0),
     ]  # fmt: skip
     assert [e["domain"] for e in evals[:4]] == ["all", "math", "code", "science"]
     samples = lines(directory, "samples")
@@ -101,9 +102,11 @@ def interrupt_at(monkeypatch, update):
     monkeypatch.setattr(
         CreditGRPOTrainer,
         "training_step",
-        lambda self, *a, **k: (_ for _ in ()).throw(KeyboardInterrupt)
-        if self.state.global_step == update
-        else step(self, *a, **k),
+        lambda self, *a, **k: (
+            (_ for _ in ()).throw(KeyboardInterrupt)
+            if self.state.global_step == update
+            else step(self, *a, **k)
+        ),
     )
 
 
@@ -111,7 +114,9 @@ def interrupt_at(monkeypatch, update):
 def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(configured, monkeypatch, update):
     whole = configured("method=delta", results="whole")
     run(whole)
-    assert len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1  # there is something to lose
+    assert (
+        len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1
+    )  # there is something to lose
     cut = configured("method=delta", results="cut")
     with monkeypatch.context() as patch:
         interrupt_at(patch, update)
@@ -126,7 +131,9 @@ def test_an_interruption_after_training_repeats_only_the_last_evaluation(configu
     whole, cut = configured(results="whole"), configured(results="cut")
     run(whole)
     with monkeypatch.context() as patch:
-        patch.setattr("harness.curve.LearningCurve.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "harness.curve.LearningCurve.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             run(cut)
     with monkeypatch.context() as patch:
@@ -184,8 +191,12 @@ def test_a_prompt_longer_than_the_context_fails_by_name(configured):
 
 
 def test_verifier_errors_fail_the_run_when_they_are_many(configured, monkeypatch):
-    monkeypatch.setattr("tests.harness.conftest.EasySuite.verify", lambda *_: Verdict.failure("out of memory"))
-    with pytest.raises(RunFailed, match=r"TooManyVerifierErrors: the verifier failed on 12 of 12.*out of memory"):
+    monkeypatch.setattr(
+        "tests.harness.conftest.EasySuite.verify", lambda *_: Verdict.failure("out of memory")
+    )
+    with pytest.raises(
+        RunFailed, match=r"TooManyVerifierErrors: the verifier failed on 12 of 12.*out of memory"
+    ):
         run(configured())
 
 

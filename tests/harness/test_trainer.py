@@ -18,9 +18,12 @@ PROMPTS = ["3+4*2?", "1>5,2>7?", "M(CH)3;K27?", "9-2-3?"]
 GROUP = 4
 
 
-def digits(completions, **_):
+def digits(prompts, completions, **_):
     """A reward that differs within groups, but is 0 for every completion to one prompt."""
-    return [0.0 if prompt == PROMPTS[1] else float(sum(c in "0123" for c in text) % 3) for prompt, text in zip(_["prompts"], completions, strict=True)]  # fmt: skip
+    return [
+        0.0 if prompt == PROMPTS[1] else float(sum(c in "0123" for c in text) % 3)
+        for prompt, text in zip(prompts, completions, strict=True)
+    ]
 
 
 def grpo(loss_type="dapo", **surrogate):
@@ -221,7 +224,9 @@ def test_a_missing_signal_names_itself_and_who_wanted_it(tmp_path):
     def needs_decisive(batch):
         return Credit.broadcast(batch.decisive.sum(1).double(), batch.mask)
 
-    trainer = make_trainer(tmp_path, make_policy(), Method("mine", None, needs_decisive, Uniform(), Surrogate()))
+    trainer = make_trainer(
+        tmp_path, make_policy(), Method("mine", None, needs_decisive, Uniform(), Surrogate())
+    )
     with pytest.raises(MissingSignal, match="decisive.*'mine', advantage needs_decisive"):
         trainer.train()
 
@@ -342,5 +347,7 @@ def test_trl_shuffles_after_scoring(tmp_path, monkeypatch):
     stock = GRPOTrainer._compute_loss
     monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda s, m, i: (rows.append(i), stock(s, m, i))[1])
     trainer.train()
-    prompts = [trainer.processing_class.decode(ids[m.bool()]) for ids, m in zip(rows[0]["prompt_ids"], rows[0]["prompt_mask"], strict=True)]  # fmt: skip
+    decode = trainer.processing_class.decode
+    pairs = zip(rows[0]["prompt_ids"], rows[0]["prompt_mask"], strict=True)
+    prompts = [decode(ids[mask.bool()]) for ids, mask in pairs]
     assert prompts != sorted(prompts, key=PROMPTS.index)

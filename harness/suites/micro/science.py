@@ -28,7 +28,9 @@ def _tables() -> tuple[dict[str, int], dict[str, int], dict[str, tuple[int, ...]
         element = periodictable.elements.symbol(symbol)
         number[symbol] = element.number
         mass[symbol] = round(element.mass)
-        isotopes[symbol] = tuple(a for a in element.isotopes if element[a].abundance > 0 and a > element.number)
+        isotopes[symbol] = tuple(
+            a for a in element.isotopes if element[a].abundance > 0 and a > element.number
+        )
     return number, mass, isotopes, round(zero_Celsius)
 
 
@@ -74,7 +76,9 @@ def neutrons(rng: Random, level: int) -> Item | None:
     number, _, isotopes, _ = _tables()
     symbol = rng.choice(ELEMENTS)
     a, z = rng.choice(isotopes[symbol] or (0,)), number[symbol]
-    return _item(rng, level, "neutrons", f"n{symbol}{a}", f"{a}-{z}={a - z}", f"{a}+{z}={a + z}") if a else None
+    return (
+        _item(rng, level, "neutrons", f"n{symbol}{a}", f"{a}-{z}={a - z}", f"{a}+{z}={a + z}") if a else None
+    )
 
 
 def kelvin(rng: Random, level: int) -> Item:

@@ -74,7 +74,9 @@ def test_science_uses_real_values():
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_splits_are_disjoint_and_training_never_meets_them(horizon):
     suite = MicroSuite(horizon=horizon)
-    held_out = {split: {p.hash for p in suite.evaluation(split, 40)} for split in ("test", "validation", "curve")}
+    held_out = {
+        split: {p.hash for p in suite.evaluation(split, 40)} for split in ("test", "validation", "curve")
+    }
     training = {p.hash for p in suite.training(1500, seed=0)}
     for split, hashes in held_out.items():
         assert len(hashes) == 120

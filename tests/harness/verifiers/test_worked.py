@@ -16,7 +16,15 @@ def test_final_answer(line, answer):
 
 @pytest.mark.parametrize(
     ("line", "holds"),
-    [("3+8=11", True), ("3+8=12", False), ("14-6=8b", True), ("=5", False), ("x+5=5", True), ("3+=5", False), ("", False)],
+    [
+        ("3+8=11", True),
+        ("3+8=12", False),
+        ("14-6=8b", True),
+        ("=5", False),
+        ("x+5=5", True),
+        ("3+=5", False),
+        ("", False),
+    ],
 )
 def test_work_holds(line, holds):
     assert work_holds(line) is holds
