@@ -72,9 +72,8 @@ class LearningCurve(TrainerCallback):
         seconds = time.perf_counter() - self.step_start
         phases = self.trainer.seconds
         self.seconds += seconds
-        self.tokens += int(
-            self.trainer.rollouts.tokens if self.trainer.rollouts else state.num_input_tokens_seen
-        )
+        completions = self.cfg.trainer.prompts_per_step * self.cfg.trainer.completions_per_prompt
+        self.tokens += round(logs["completions/mean_length"] * completions)
         line = {ours: logs[theirs] for ours, theirs in TRL_METRICS.items() if theirs in logs}
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
         line |= {"tokens": self.tokens, "seconds": round(self.seconds, 4)}

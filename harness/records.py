@@ -74,11 +74,15 @@ class Records:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def rewind(self, step: int) -> None:
-        """Forget everything after `step`, the last step with a checkpoint (0: start anew)."""
-        for name, first in (("metrics", 1), ("evals", 0)):
-            kept = [line for line in self.read(name) if first <= line["step"] <= step and step > 0]
+        """Forget everything after `step`, the last step with a checkpoint, and the end point (0: start anew)."""
+        metrics = [line for line in self.read("metrics") if line["step"] <= step]
+        evals = [
+            line
+            for line in self.read("evals")
+            if 0 < step >= line["step"] and (line["split"] != "test" or line["step"] == 0)
+        ]
+        for name, kept in (("metrics", metrics), ("evals", evals), ("samples", [])):
             self._replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-        (self.directory / "samples.jsonl").unlink(missing_ok=True)
 
     def last_checkpoint(self) -> tuple[int, Path] | None:
         """Updates done and folder of the newest checkpoint, or None."""

@@ -56,11 +56,13 @@ def test_an_unfinished_last_line_is_not_read(records):
 
 def test_rewinding_forgets_what_came_after_the_checkpoint(records):
     records.append("metrics", [{"step": s} for s in (1, 2, 3)])
-    records.append("evals", [{"step": s} for s in (0, 2, 3)])
+    records.append("evals", [{"step": s, "split": "curve"} for s in (0, 2, 3)])
+    records.append("evals", [{"step": s, "split": "test"} for s in (0, 2)])  # an end point at 2, half written
     records.append("samples", [{"step": 3}])
     records.rewind(2)
     assert [line["step"] for line in records.read("metrics")] == [1, 2]
-    assert [line["step"] for line in records.read("evals")] == [0, 2]
+    kept = [(line["step"], line["split"]) for line in records.read("evals")]
+    assert kept == [(0, "curve"), (2, "curve"), (0, "test")]
     assert records.read("samples") == []
     records.rewind(0)
     assert records.read("evals") == records.read("metrics") == []

@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from harness.compose import composer
 from harness.config import run_dir
+from harness.curve import LearningCurve
 from harness.run import RunFailed, decisive_tokens, run
 from harness.suites import Verdict
 from harness.trainer import CreditGRPOTrainer
@@ -127,13 +128,19 @@ def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(config
     assert all_lines(run_dir(cut)) == all_lines(run_dir(whole))
 
 
-def test_an_interruption_after_training_repeats_only_the_last_evaluation(configured, monkeypatch):
+@pytest.mark.parametrize("evaluation", ["sampled", "greedy"])
+def test_an_interruption_at_the_end_repeats_only_the_last_evaluation(configured, monkeypatch, evaluation):
     whole, cut = configured(results="whole"), configured(results="cut")
     run(whole)
+    evaluate = LearningCurve.evaluate
+
+    def interrupted(self, step, split, mode, temperature):
+        if (step, split, mode) == (4, "test", evaluation):
+            raise KeyboardInterrupt
+        return evaluate(self, step, split, mode, temperature)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "harness.curve.LearningCurve.finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
+        patch.setattr(LearningCurve, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(cut)
     with monkeypatch.context() as patch:
