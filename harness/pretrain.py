@@ -45,7 +45,7 @@ class Pretraining:
     heads: int = 4
     intermediate: int = 256
     max_positions: int = 512
-    threads: int = 2
+    threads: int = 1
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
@@ -139,7 +139,9 @@ def pretrain(config: Pretraining) -> None:
     out = Path(config.out)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    record = {"command": "python -m harness.pretrain " + " ".join(sys.argv[1:]), **asdict(config)}
+    chosen = [argument for argument in sys.argv[1:] if not argument.startswith("out=")]
+    record = {"command": " ".join(["python -m harness.pretrain", *chosen]), **asdict(config)}
+    del record["out"]
     record |= {"torch": torch.__version__, "parameters": parameters, "final_loss": round(loss.item(), 4)}
     (out / "pretrain.json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"written to {out}")
