@@ -6,6 +6,7 @@ Exit codes: 0 all runs done, 1 a run failed, 2 refused before anything ran, 130 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import hydra
@@ -59,11 +60,12 @@ def _hydra() -> None:
 
 
 def _prepare_workers(cfgs: list[DictConfig]) -> None:
-    """Set what this process and its workers read: threads, before they import torch, and how many runs."""
+    """Set what this process and its workers read: threads, before they import torch, and the extent of a sweep."""
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = str(cfgs[0].trainer.threads)
     if len(cfgs) > 1:
-        os.environ["HARNESS_RUNS"] = str(len(cfgs))
+        os.environ["HARNESS_RUNS"] = str(sum(status(run_dir(cfg)) != "done" for cfg in cfgs))
+        os.environ["HARNESS_STARTED"] = str(time.time())
 
 
 def _warn_of_shadowed(config_dir: str | None) -> None:

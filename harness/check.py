@@ -20,6 +20,9 @@ PARTS = ("advantage", "weighting", "shaping", "surrogate")
 TRUNCATIONS = {"top_p": (1, None), "top_k": (0, -1, None), "min_p": (0, None)}  # values that truncate nothing
 PLAIN = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}  # annotation: types it takes
 
+# Read by vLLM only: the rollout engine, which replaces TRL's own generation, samples the whole distribution.
+GENERATION = (*TRUNCATIONS, "repetition_penalty", "generation_kwargs", "use_transformers_continuous_batching")
+
 # Fields of trl.GRPOConfig that the harness sets, and what decides each.
 OWNED = {
     "max_steps": "trainer.steps",
@@ -147,13 +150,18 @@ def _batch(trainer: DictConfig) -> None:
 
 
 def _extra(trainer: DictConfig) -> None:
-    for key, value in trainer.extra.items():
+    for key, value in {**trainer.extra, **(trainer.extra.get("generation_kwargs") or {})}.items():
         if key in OWNED:
             raise ConfigError(f"trainer.extra.{key} is not yours to set: it follows from {OWNED[key]}.")
         if value not in TRUNCATIONS.get(key, (value,)) and not trainer.allow_truncated_sampling:
             raise ConfigError(
                 f"trainer.extra.{key}={value} truncates the sampling of rollouts, which biases the ratio."
                 " If you want it nonetheless, set trainer.allow_truncated_sampling=true."
+            )
+        if key in GENERATION and not trainer.extra.get("use_vllm"):
+            raise ConfigError(
+                f"trainer.extra.{key} is read by vLLM only (+trainer.extra.use_vllm=true):"
+                " the rollout engine samples from the whole distribution."
             )
     if trainer.extra:
         from trl import GRPOConfig  # seconds, and only for those who use its fields

@@ -15,6 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from harness.errors import ConfigError
+
 _HERE = Path(__file__).resolve().parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"  # in a wheel | in a checkout
 
@@ -114,6 +116,32 @@ def label(cfg: DictConfig) -> str:
 def run_dir(cfg: DictConfig) -> Path:
     """Return `<results_dir>/<experiment_name>/<label>/seed-<seed>`."""
     return Path(cfg.results_dir) / cfg.experiment_name / cfg.label / f"seed-{cfg.seed}"
+
+
+def refuse_other(cfg: DictConfig) -> None:
+    """Raise ConfigError where the run's folder holds a run of another configuration, finished or not."""
+    path = run_dir(cfg) / "config.yaml"
+    if path.exists() and (changed := differing_keys(OmegaConf.load(path), cfg)):
+        raise ConfigError(
+            f"{path.parent} holds a run of another configuration, which differs in {', '.join(changed)}. "
+            "Choose another experiment_name or results_dir, or delete the folder."
+        )
+
+
+def differing_keys(old: DictConfig, new: DictConfig) -> list[str]:
+    """Dotted keys whose values differ, keys that only say where a run is kept left aside."""
+    a, b = flatten(OmegaConf.to_container(old)), flatten(OmegaConf.to_container(new, resolve=True))
+    ignored = tuple(key for key in HOUSEKEEPING if key != "seed")
+    return sorted(
+        key for key in a.keys() | b.keys() if a.get(key) != b.get(key) and not key.startswith(ignored)
+    )
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping with dotted keys; lists stay values."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {k: v for key, sub in tree.items() for k, v in flatten(sub, f"{prefix}.{key}".lstrip(".")).items()}
 
 
 def _named(hydra: DictConfig | None) -> list[str]:

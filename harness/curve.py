@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from joblib import effective_n_jobs
@@ -162,8 +163,9 @@ class LearningCurve(TrainerCallback):
         """How far the sweep is, if this run belongs to one, guessing that its other runs take as long as this."""
         if "HARNESS_RUNS" not in os.environ:
             return " left"
-        runs, folder = int(os.environ["HARNESS_RUNS"]), self.records.directory.parent.parent
-        done = sum(path.read_text().startswith("done") for path in folder.glob("*/seed-*/STATUS"))
+        runs, began = int(os.environ["HARNESS_RUNS"]), float(os.environ["HARNESS_STARTED"])
+        statuses = Path(self.cfg.results_dir).glob("*/*/seed-*/STATUS")
+        done = sum(s.stat().st_mtime >= began and s.read_text().startswith("done") for s in statuses)
         rest = max(left, (runs - done) * (elapsed + left) / effective_n_jobs(self.cfg.n_jobs) - elapsed)
         return f" left in this run; {done} of {runs} runs done, about {math.ceil(rest / 60)} min left"
 

@@ -50,12 +50,20 @@ def sample_problems(
         seed=seed,
     )
     texts, lengths = rollouts.texts(engine.tokenizer), rollouts.mask.sum(1).tolist()
-    judged = [
-        Sample(problem, i, text, suite.verify(problem, text), length)
+    found = [
+        Sample(problem, i, text, judged(suite, problem, text), length)
         for (problem, i), text, length in zip(requests, texts, lengths, strict=True)
     ]
-    check_error_share([s.verdict for s in judged])
-    return judged
+    check_error_share([s.verdict for s in found])
+    return found
+
+
+def judged(suite: Suite, problem: Problem, completion: str) -> Verdict:
+    """The suite's verdict; a verifier that raises has failed, which is not the completion's fault."""
+    try:
+        return suite.verify(problem, completion)
+    except Exception as error:
+        return Verdict.failure(f"{type(error).__name__}: {error}")
 
 
 def check_error_share(verdicts: Sequence[Verdict]) -> None:
@@ -86,15 +94,15 @@ def scores(samples: Iterable[Sample]) -> dict[str, dict]:
 def _domain_scores(groups: list[list[Sample]]) -> dict:
     size = max(map(len, groups))
     ks = [2**i for i in range(size.bit_length()) if 2**i <= size]
-    judged = [[s.verdict for s in group if s.verdict.error is None] for group in groups]
-    judged = [verdicts for verdicts in judged if verdicts]
-    counts = [(len(verdicts), sum(bool(v.correct) for v in verdicts)) for verdicts in judged]
+    verdicts = [[s.verdict for s in group if s.verdict.error is None] for group in groups]
+    verdicts = [group for group in verdicts if group]
+    counts = [(len(group), sum(bool(v.correct) for v in group)) for group in verdicts]
     return {
         "problems": len(groups),
         "samples": size,
         "avg": _mean([c / n for n, c in counts]),
         "pass": {str(k): _mean([pass_at_k(n, c, k) for n, c in counts if n >= k]) for k in ks},
-        "maj": _mean([majority(verdicts) for verdicts in judged]),
+        "maj": _mean([majority(group) for group in verdicts]),
         "errors": sum(s.verdict.error is not None for group in groups for s in group),
         "length": _mean([s.tokens for group in groups for s in group]),
     }
@@ -124,6 +132,8 @@ def majority(verdicts: Sequence[Verdict]) -> float:
     votes = Counter(v.answer for v in verdicts)
     top = max(votes.values())
     right = {v.answer: bool(v.correct) for v in verdicts}
+    if any(bool(v.correct) != right[v.answer] for v in verdicts):
+        raise ValueError("one answer was judged right in one completion and wrong in another")
     return _mean([right[answer] for answer, count in votes.items() if count == top])
 
 

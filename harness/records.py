@@ -5,12 +5,14 @@ config.yaml  env.json  metrics.jsonl  evals.jsonl  samples.jsonl  checkpoint/  S
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +21,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from harness.config import HOUSEKEEPING
+from harness.errors import RunFailed
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "hydra-core")
 RUNNING, DONE, FAILED = "running", "done", "failed"
-
-
-class ConfigurationDiffers(RuntimeError):
-    """The folder holds a run of another configuration."""
 
 
 class Records:
@@ -45,21 +43,39 @@ class Records:
         """Replace the one line of STATUS."""
         self._replace("STATUS", status.replace("\n", " ") + "\n")
 
-    def begin(self, config: DictConfig, env: dict[str, Any]) -> None:
-        """Write configuration and environment; a folder with another configuration is refused."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; RunFailed if another one is at work in it."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / "config.yaml"
-        if path.exists():
-            changed = differing_keys(OmegaConf.load(path), config)
-            if changed:
-                raise ConfigurationDiffers(
-                    f"{self.directory} holds a run of another configuration, which differs in "
-                    f"{', '.join(changed)}. Choose another experiment_name or results_dir, or delete the folder."
-                )
+        with open(self.directory / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunFailed(f"{self.directory}: another process is at work on this run") from None
+            yield
+
+    def begin(self, config: DictConfig) -> None:
+        """Write the configuration and say that the run is under way."""
         self._replace("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        self._replace("env.json", json.dumps(env, indent=2) + "\n")
         (self.directory / "traceback.txt").unlink(missing_ok=True)
         self.set_status(RUNNING)
+
+    def write_environment(self, env: dict[str, Any]) -> None:
+        """Write env.json; a run that is taken up keeps its first one and lists what it went on with.
+
+        Raises ValueError if the base policy is another than the run began with.
+        """
+        path = self.directory / "env.json"
+        if path.exists() and self.last_checkpoint():
+            first = json.loads(path.read_text())
+            if first["policy_hash"] != env["policy_hash"]:
+                raise ValueError(
+                    f"the run began with base policy {first['policy_hash']}, which is now {env['policy_hash']}: "
+                    f"put the old one back, or delete {self.directory}"
+                )
+            again = {key: env[key] for key in ("started", "command", "commit", "versions")}
+            env = first | {"resumed": [*first.get("resumed", []), again]}
+        self._replace("env.json", json.dumps(env, indent=2) + "\n")
 
     def append(self, name: str, lines: Iterable[dict[str, Any]]) -> None:
         """Add lines to `<name>.jsonl` and flush them; NaN becomes null."""
@@ -68,14 +84,31 @@ class Records:
                 file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
 
     def read(self, name: str) -> list[dict[str, Any]]:
-        """The complete lines of `<name>.jsonl`; an unfinished last line (a run cut off) is left out."""
+        """The complete lines of `<name>.jsonl`; an unfinished last line (a run cut off) is left out.
+
+        Raises ValueError naming file and line for any other line that is not JSON.
+        """
         path = self.directory / f"{name}.jsonl"
         text = path.read_text() if path.exists() else ""
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = []
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                raise ValueError(f"{path}, line {number} is not JSON: delete {self.directory}") from None
+        return lines
 
     def rewind(self, step: int) -> None:
-        """Forget everything after `step`, the last step with a checkpoint, and the end point (0: start anew)."""
+        """Forget everything after `step`, the last step with a checkpoint, and the end point (0: start anew).
+
+        Raises ValueError if the metrics up to there are not complete.
+        """
         metrics = [line for line in self.read("metrics") if line["step"] <= step]
+        if [line["step"] for line in metrics] != list(range(1, step + 1)):
+            raise ValueError(
+                f"{self.directory}/metrics.jsonl does not hold steps 1 to {step}, where the checkpoint is: "
+                f"delete {self.directory} to make the run anew"
+            )
         evals = [
             line
             for line in self.read("evals")
@@ -85,11 +118,11 @@ class Records:
             self._replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def last_checkpoint(self) -> tuple[int, Path] | None:
-        """Updates done and folder of the newest checkpoint, or None."""
+        """Updates done and folder of the newest whole checkpoint, or None."""
         found = [
             (int(path.name.rpartition("-")[2]), path)
             for path in (self.directory / "checkpoint").glob("checkpoint-*")
-            if (path / "trainer_state.json").exists()  # written last
+            if _is_json(path / "trainer_state.json")  # written last
         ]
         return max(found, default=None)
 
@@ -99,20 +132,12 @@ class Records:
         os.replace(temporary, self.directory / name)
 
 
-def differing_keys(old: DictConfig, new: DictConfig) -> list[str]:
-    """Dotted keys whose values differ, keys that only say where a run is kept left aside."""
-    a, b = flatten(OmegaConf.to_container(old)), flatten(OmegaConf.to_container(new, resolve=True))
-    ignored = tuple(key for key in HOUSEKEEPING if key != "seed")
-    return sorted(
-        key for key in a.keys() | b.keys() if a.get(key) != b.get(key) and not key.startswith(ignored)
-    )
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted keys; lists stay values."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {k: v for key, sub in tree.items() for k, v in flatten(sub, f"{prefix}.{key}".lstrip(".")).items()}
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def environment(command: str, policy_hash: str, common_random_numbers: bool) -> dict[str, Any]:

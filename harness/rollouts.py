@@ -88,7 +88,7 @@ class RolloutEngine:
             declared = model.generation_config.eos_token_id
             declared = declared if isinstance(declared, list) else [declared]
             eos_token_ids = {tokenizer.eos_token_id, *declared} - {None}
-        self.eos = torch.tensor(sorted(eos_token_ids), device=model.device)
+        self.eos = torch.tensor(sorted(eos_token_ids))
         self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def generate(
@@ -138,7 +138,7 @@ class RolloutEngine:
         self, prompts: Sequence[Sequence[int]], noise: Tensor, temperature: float, keep_hidden: bool
     ) -> Rollouts:
         device, (rows, limit) = self.model.device, noise.shape
-        noise = noise.to(device)
+        noise, eos = noise.to(device), self.eos.to(device)  # the model may have moved since
         ids = torch.full((rows, limit), self.tokenizer.pad_token_id, device=device)
         logps, entropies, sum_sq = (
             torch.zeros(rows, limit, dtype=torch.float64, device=device) for _ in range(3)
@@ -157,7 +157,7 @@ class RolloutEngine:
                 entropies[here, t], sum_sq[here, t] = entropy[alive], squares[alive]
                 if keep_hidden:
                     hidden.append((here, inputs[alive]))
-                ended = alive & torch.isin(token, self.eos)
+                ended = alive & torch.isin(token, eos)
                 lengths[row_of[ended]] = t + 1
                 alive = alive & ~ended
                 count = int(alive.sum())  # the one host-device synchronisation of a token
@@ -187,7 +187,7 @@ class RolloutEngine:
             entropies[:, :width],
             sum_sq[:, :width],
             _scatter(hidden, rows, width) if keep_hidden else None,
-            ~torch.isin(last, self.eos),
+            ~torch.isin(last, eos),
         )
 
     def _prefill(
@@ -227,6 +227,8 @@ def sample(logits: Tensor, u: Tensor, temperature: float) -> tuple[Tensor, Tenso
     rounding moves a token only where `u` lies at a boundary of the distribution.
     """
     log_probs = (logits.double() / (temperature or 1.0)).log_softmax(-1)
+    if log_probs.isnan().any():
+        raise FloatingPointError("the policy's logits are not finite: training has diverged")
     probs = log_probs.exp()
     if temperature == 0:
         token = logits.argmax(-1)

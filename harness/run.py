@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import traceback
+import warnings
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is TRL's own door for engines
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,10 +24,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
-from harness.config import run_dir
+from harness.config import refuse_other, run_dir
 from harness.curve import LearningCurve
 from harness.errors import RunFailed
-from harness.evaluation import check_error_share
+from harness.evaluation import check_error_share, judged
 from harness.policy import Policy
 from harness.records import DONE, FAILED, Records, environment
 from harness.rollouts import RolloutEngine
@@ -39,31 +41,38 @@ def run(cfg: DictConfig) -> None:
     Any exception is written to STATUS and raised again as one picklable `RunFailed`, so that the other
     runs of a sweep go on.
     """
+    refuse_other(cfg)
     records = Records(run_dir(cfg))
     if records.status == DONE:
         return
-    try:
-        _run(cfg, records)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        if records.directory.is_dir():
+    with records.locked():
+        records.begin(cfg)
+        try:
+            _run(cfg, records)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
             (records.directory / "traceback.txt").write_text(traceback.format_exc())
             records.set_status(f"{FAILED}: {why}")
-        raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None
+            raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None
 
 
 def _run(cfg: DictConfig, records: Records) -> None:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise RuntimeError("the runner is one process a run: start it without a distributed launcher")
     seed_everything(cfg.seed)
     torch.set_num_threads(cfg.trainer.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    # About a name that TRL still uses; there is nothing a user could do.
+    warnings.filterwarnings(
+        "ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning
+    )
 
     suite: Suite = instantiate(cfg.suite, _convert_="all")
     policy: Policy = instantiate(cfg.policy)
     method = instantiate(cfg.method, _convert_="all")
     uses_engine = not cfg.trainer.extra.get("use_vllm", False)
-    # Housekeeping is kept beside the configuration, not in it: a resumed run may be given other values.
-    records.begin(cfg, environment(command(cfg), policy.hash, uses_engine))
+    records.write_environment(environment(command(cfg), policy.hash, uses_engine))
 
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed)
     problems = suite.training(cfg.trainer.steps * cfg.trainer.prompts_per_step, cfg.seed)
@@ -113,7 +122,7 @@ def command(cfg: DictConfig) -> str:
     if not HydraConfig.initialized():
         return "harness.run.run(cfg)"
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("hydra.")]
-    return " ".join(["python -m harness", *overrides])
+    return shlex.join(["python", "-m", "harness", *overrides])
 
 
 def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
@@ -145,6 +154,7 @@ def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
             "lr_scheduler_type": "constant",  # so that a run's length does not change its beginning
             "gradient_checkpointing": False,
             "bf16": False,
+            "dataloader_pin_memory": torch.cuda.is_available(),
             **OmegaConf.to_container(t.extra, resolve=True),
         },
     )
@@ -160,7 +170,7 @@ class Judge:
     def reward(self, completions: list[str], problem: list[int], **_) -> list[float]:
         """TRL reward function: the verdict's reward, NaN where the verifier could not judge."""
         self.verdicts = [
-            self.suite.verify(self.problems[i], text) for i, text in zip(problem, completions, strict=True)
+            judged(self.suite, self.problems[i], text) for i, text in zip(problem, completions, strict=True)
         ]
         check_error_share(self.verdicts)
         return [verdict.reward for verdict in self.verdicts]

@@ -68,9 +68,10 @@ def forward_signals(
             ids = torch.cat([prompt_ids[here], completion_ids[here]], dim=1)
             mask = torch.cat([prompt_mask[here], completion_mask[here]], dim=1)
             positions = (mask.cumsum(1) - 1).clamp(min=0)
-            logits = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[
-                :, -width - 1 : -1
-            ]
+            output = model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1
+            )
+            logits = output.logits[:, :-1]
             log_probs = (logits.double() / temperature).log_softmax(-1)
             probs = log_probs.exp()
             parts["logps"].append(log_probs.gather(2, completion_ids[here, :, None]).squeeze(2))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from harness.check import check, check_parts
 from harness.compose import composer, parse
-from harness.config import identity, run_dir
+from harness.config import identity, refuse_other, run_dir
 from harness.errors import ConfigError
 
 
@@ -40,6 +40,7 @@ def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[Dict
         for cfg in cfgs:
             check(cfg)
             cfg.label = cfg.label  # fixed while `cfg` still knows its overrides
+            refuse_other(_without_hydra(cfg))
     for path, times in Counter(map(run_dir, cfgs)).items():
         if times > 1:
             raise ConfigError(f"{times} runs would write to {path}: give every seed and every value once.")
@@ -78,6 +79,10 @@ def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:
         baseline = "grpo" if "grpo" in names else names[0]
         lines.append(f"Compare: python -m harness.compare runs={runs[0].parent.parent} baseline={baseline}")
     return "\n".join(lines), not unfinished
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
 
 
 def _jobs(base: DictConfig, overrides: list[str]) -> list[list[str]]:

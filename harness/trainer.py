@@ -12,19 +12,23 @@ Overrides four methods of `trl.GRPOTrainer`, always through `super()`:
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import numbers
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import is_async_callable
 
+from harness.evaluation import EVALUATION_STEP
 from harness.rollouts import Key, RolloutEngine, Rollouts
 from harness.signals import PolicySignals, forward_signals
 from methods import Method, RolloutBatch
@@ -55,10 +59,14 @@ class CreditGRPOTrainer(GRPOTrainer):
         signal_funcs: dict[str, Callable[..., Sequence]] | None = None,
         **named: Any,
     ) -> None:
-        args = args or GRPOConfig(f"credit-{method.name}")
+        args = copy.copy(args) if args else GRPOConfig(f"credit-{method.name}")
         for name, value in method.surrogate.trainer_args().items():
             setattr(args, name, value)
         if engine is not None:
+            if args.world_size > 1 or named.get("tools") or named.get("environment_factory"):
+                raise ValueError(
+                    "the rollout engine serves one process and no tools: leave `engine` out to sample with TRL"
+                )
             named["rollout_func"] = self._sample
         super().__init__(model, reward_funcs, args, *positional, **named)
         self.method = method
@@ -76,12 +84,10 @@ class CreditGRPOTrainer(GRPOTrainer):
         start = time.perf_counter()
         prompt_ids, *_ = self._tokenize_prompts(prompts)
         training = self.model.training
-        group = self.num_generations if training else self.num_generations_eval
-        first = self.accelerator.process_index * len(prompts)
-        keys = [
-            Key(prompt_key(ids), (first + i) % group, self.state.global_step if training else -1)
-            for i, ids in enumerate(prompt_ids)
-        ]
+        keys, seen = [], Counter()
+        for problem in map(prompt_key, prompt_ids):  # a prompt that comes twice goes on counting its samples
+            keys.append(Key(problem, seen[problem], self.state.global_step if training else EVALUATION_STEP))
+            seen[problem] += 1
         self.rollouts = self.engine.generate(
             prompt_ids,
             keys,
@@ -186,13 +192,17 @@ class CreditGRPOTrainer(GRPOTrainer):
         width = output["completion_ids"].shape[1]
         mask = output["completion_mask"] * output.get("tool_mask", 1)
         columns = {key: [row.get(key) for row in inputs] for key in inputs[0] if key != "prompt"}
-        texts = {"prompts": self._scored["prompts"], "completions": self._scored["completions"]}
-        calls = {**texts, "completion_ids": self._scored["completion_ids"], **columns}
-        known: dict[str, Any] = {name: gather_object(values) for name, values in texts.items()}
+        said = {"prompts": self._scored["prompts"], "completions": self._scored["completions"]}
+        calls = {**said, "completion_ids": self._scored["completion_ids"], **columns}
+        known: dict[str, Any] = {
+            name: gather_object([as_text(value) for value in values]) for name, values in said.items()
+        }
         if "reference" in columns:
             known["references"] = gather_object(columns["reference"])
         if "ref_per_token_logps" in output:
             known["ref_logps"] = self._gathered(output["ref_per_token_logps"])
+        if self.rollouts is None and "old_per_token_logps" in output:
+            known["logps"] = self._gathered(output["old_per_token_logps"] * mask)
         if self.rollouts is not None:
             for name in ("logps", "entropies", "sum_sq_probs", "hidden"):
                 if (value := getattr(self.rollouts, name)) is not None:
@@ -233,24 +243,36 @@ class CreditGRPOTrainer(GRPOTrainer):
     # Loss
 
     def _compute_loss(self, model, inputs):
-        only_credit = self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
+        only_credit = (
+            self.beta == 0.0
+            and self.top_entropy_quantile == 1.0
+            and not self._entropy_bonus_enabled
+            and not self.aux_loss_enabled
+        )
         if "sampling_entropies" not in inputs or not self.model.training or not only_credit:
             return super()._compute_loss(model, inputs)
         keep = (inputs["advantages"] != 0).any(1)
         keep[0] |= not keep.any()  # the loss stays connected to the model
         mask, entropies = inputs["completion_mask"], inputs["sampling_entropies"]
         tokens, kept = mask.sum(), mask[keep].sum()
+        rows = keep.float().mean()
         loss = super()._compute_loss(model, trimmed(inputs, keep))
         metrics = self._metrics["train"]
         left_out = (entropies * mask)[~keep].sum().item()
         metrics["entropy"][-1] = (metrics["entropy"][-1] * kept.item() + left_out) / tokens.item()
-        for name in ("low_mean", "high_mean", "region_mean"):
-            if values := metrics.get(f"clip_ratio/{name}"):
-                values[-1] *= (kept / tokens).item()
+        clipped = rows if self.importance_sampling_level == "sequence" else kept / tokens
+        for name in (
+            "clip_ratio/low_mean",
+            "clip_ratio/high_mean",
+            "clip_ratio/region_mean",
+            "cispo_clip_ratio",
+        ):
+            if values := metrics.get(name):
+                values[-1] *= clipped.item()
         if (values := metrics.get("clip_ratio/low_min")) and not keep.all():
             values[-1] = 0.0
         if self.loss_type in MEAN_OVER_ROWS:
-            return loss * keep.float().mean()
+            return loss * rows
         return loss * (kept / tokens) if self.loss_type in MEAN_OVER_TOKENS else loss
 
 
@@ -268,13 +290,20 @@ def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
     return rows
 
 
+def as_text(message: Any) -> str:
+    """A prompt or completion as text: the contents of its messages if it is a conversation."""
+    if isinstance(message, str):
+        return message
+    return "\n".join(part["content"] for part in message if isinstance(part.get("content"), str))
+
+
 def prompt_key(prompt_ids: Sequence[int]) -> str:
     """Names a problem by its prompt's token ids, for the noise of its completions."""
     return hashlib.sha256(" ".join(map(str, prompt_ids)).encode()).hexdigest()[:16]
 
 
 def _checked(value: Any, name: str, row: int) -> float | None:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.generic):
         value = value.item()
     if value is not None and (not isinstance(value, numbers.Real) or math.isinf(value)):
         raise ValueError(

@@ -3,6 +3,10 @@
     python -m harness -m experiment=horizon          # makes the runs
     python -m harness.bench horizon [results=results] [out=results/horizon]
 
+At horizon 1 a test question never stood in training; at longer horizons single questions do, in other
+combinations. The lead in training reward, where all questions are training questions at every horizon,
+shows that the growth does not come from that.
+
 Reads results/horizon-<h>/ and prints, for every horizon h, the area under the learning curve of `grpo`
 and `oracle`, and oracle's lead paired by seed with its 95 % t interval; then how much larger the lead
 is at the longest horizon than at the shortest. Writes horizon.png, .svg and .csv.
@@ -35,7 +39,9 @@ class Options:
 
 
 def leads(folder: Path) -> pd.DataFrame:
-    """One row a seed: areas under the learning curve (percent) of grpo and oracle, and the lead between them."""
+    """One row a seed: areas under the learning curve (percent) of grpo and oracle, the lead between them, and
+    the lead in mean training reward.
+    """
     records = load(folder)
     if records.holes:
         raise UsageError("; ".join(f"{h.label} seed {h.seed}: {h.why}. {h.todo}" for h in records.holes))
@@ -45,7 +51,12 @@ def leads(folder: Path) -> pd.DataFrame:
         records.runs[cell].config["method.name"] for cell in zip(areas.label, areas.seed, strict=True)
     ]
     table = 100 * areas.pivot(index="seed", columns="method", values="value")[["grpo", "oracle"]]
-    return table.assign(lead=table["oracle"] - table["grpo"]).dropna()
+    method = {label: records.runs[label, seed].config["method.name"] for label, seed in records.runs}
+    rewards = records.metrics.assign(method=records.metrics["label"].map(method))
+    reward = 100 * rewards.pivot_table(index="seed", columns="method", values="reward")  # mean over steps
+    return table.assign(
+        lead=table["oracle"] - table["grpo"], lead_in_reward=reward["oracle"] - reward["grpo"]
+    ).dropna()
 
 
 def described(interval: Interval) -> str:
@@ -73,7 +84,9 @@ def plot(tables: dict[int, pd.DataFrame], out: Path) -> list[Path]:
         axes.set_xlabel("horizon: decisions in one completion")
         axes.set_ylabel("oracle's lead over GRPO, AULC points")
     numbers = pd.concat([table.reset_index().assign(horizon=h) for h, table in tables.items()])
-    return save(figure, numbers[["horizon", "seed", "grpo", "oracle", "lead"]], out, "horizon")
+    return save(
+        figure, numbers[["horizon", "seed", "grpo", "oracle", "lead", "lead_in_reward"]], out, "horizon"
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -90,15 +103,22 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             f"no two horizons under {options.results}: run `python -m harness -m experiment=horizon` first"
         )
-    print("| horizon | GRPO, AULC % | oracle, AULC % | oracle's lead, points [95 %] |\n|--:|--:|--:|---|")
+    print(
+        "| horizon | GRPO, AULC % | oracle, AULC % | oracle's lead, points [95 %] | lead in training reward |"
+    )
+    print("|--:|--:|--:|---|---|")
     for horizon, table in tables.items():
         lead = described(t_interval(table["lead"].to_numpy()))
-        print(f"| {horizon} | {table['grpo'].mean():.1f} | {table['oracle'].mean():.1f} | {lead} |")
+        reward = described(t_interval(table["lead_in_reward"].to_numpy()))
+        print(
+            f"| {horizon} | {table['grpo'].mean():.1f} | {table['oracle'].mean():.1f} | {lead} | {reward} |"
+        )
     shortest, longest = min(tables), max(tables)
-    growth = (tables[longest]["lead"] - tables[shortest]["lead"]).dropna()
-    print(
-        f"\nlead at {longest} minus lead at {shortest}, by seed: {described(t_interval(growth.to_numpy()))}"
-    )
+    for column, name in (("lead", "lead"), ("lead_in_reward", "lead in training reward")):
+        growth = (tables[longest][column] - tables[shortest][column]).dropna()
+        print(
+            f"\n{name} at {longest} minus at {shortest}, by seed: {described(t_interval(growth.to_numpy()))}"
+        )
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     print("written: " + "  ".join(map(str, plot(tables, out))))

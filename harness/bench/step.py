@@ -135,15 +135,19 @@ def main(arguments: list[str]) -> None:
         ratios.append(latest["stock TRL"] / latest["grpo"])
         print(f"round {number}/{options.rounds}: stock TRL takes {ratios[-1]:.2f} × grpo's time", flush=True)
     print(
-        f"\n{options.prompts}×{options.completions} completions, {UPDATES} updates a step, {options.threads} thread(s), "
-        f"{options.rounds} rounds of {options.steps} steps\n"
+        f"\n{options.prompts}×{options.completions} completions, {UPDATES} updates a step, "
+        f"{options.threads} thread(s), {options.rounds} rounds of {options.steps} steps\n"
     )
-    print("| contestant | median s/step | min | max | credit, % of step |\n|---|---|---|---|---|")
+    print(
+        "| contestant | median s/step | min | max | × grpo | credit, % of step |\n|---|--:|--:|--:|--:|--:|"
+    )
+    grpo = statistics.median(seconds["grpo"])
     for contestant in CONTESTANTS:
         times = seconds[contestant]
         share = f"{100 * statistics.median(credit[contestant]):.2f}" if contestant != "stock TRL" else "–"
+        median = statistics.median(times)
         print(
-            f"| {contestant} | {statistics.median(times):.3f} | {min(times):.3f} | {max(times):.3f} | {share} |"
+            f"| {contestant} | {median:.3f} | {min(times):.3f} | {max(times):.3f} | {median / grpo:.2f} | {share} |"
         )
     print(
         f"\nstock TRL / grpo, median over rounds: {statistics.median(ratios):.2f} "

@@ -198,8 +198,8 @@ def endpoint(found: Findings, out: Path) -> list[Path]:
             ax.set_title("mean over domains" if domain == ALL else domain)
             ax.set_yticks(range(len(found.labels)), [found.name(label) for label in found.labels])
             ax.set_ylim(len(found.labels) - 0.3, -0.5)
-            ax.set_xlim(right=min(ax.get_xlim()[1], FULL))
             ax.grid(visible=False, axis="y")
+        axes[0].set_xlim(right=min(axes[0].get_xlim()[1], FULL))  # shared, so once all panels are drawn
         for ax in axes[-2:]:
             ax.set_xlabel("accuracy on test problems (%)")
             ax.tick_params(labelbottom=True)

@@ -38,6 +38,11 @@ def test_majority_by_hand():
     assert majority([verdict("7", False), verdict("8", True)]) == 0.5  # a tie of a wrong and a right answer
 
 
+def test_one_answer_with_two_verdicts_is_an_error():
+    with pytest.raises(ValueError, match="one answer was judged right"):
+        majority([verdict("8", True), verdict("8", False)])
+
+
 def judged(domain, prompt, outcomes, tokens=3):
     problem = Problem(prompt, domain)
     verdicts = [Verdict.failure("boom") if o is None else verdict(str(o), o) for o in outcomes]

@@ -3,7 +3,9 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from harness.records import ConfigurationDiffers, Records, differing_keys
+from harness.config import differing_keys, refuse_other, run_dir
+from harness.errors import ConfigError, RunFailed
+from harness.records import Records
 
 
 def config(**changes):
@@ -14,24 +16,65 @@ def config(**changes):
 @pytest.fixture
 def records(tmp_path):
     found = Records(tmp_path / "run")
-    found.begin(config(), {"python": "3"})
+    found.directory.mkdir()
+    found.begin(config())
     return found
 
 
-def test_begin_writes_configuration_environment_and_status(records):
+def environment(started="1", policy_hash="abc", commit="c1"):
+    return {"started": started, "command": "x", "commit": commit, "versions": {}, "policy_hash": policy_hash}
+
+
+def checkpoint(records, updates, state="{}"):
+    folder = records.directory / "checkpoint" / f"checkpoint-{updates}"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(state)
+
+
+def test_begin_writes_configuration_and_status(records):
     assert records.status == "running"
     assert OmegaConf.load(records.directory / "config.yaml") == config()
-    assert json.loads((records.directory / "env.json").read_text()) == {"python": "3"}
 
 
-def test_another_configuration_is_refused_with_its_keys(records):
-    with pytest.raises(
-        ConfigurationDiffers, match=r"run of another configuration, which differs in trainer.steps"
+def test_a_resumed_run_keeps_its_first_environment_and_lists_the_next(records):
+    records.write_environment(environment())
+    checkpoint(records, 8)
+    records.write_environment(environment(started="2", commit="c2"))
+    env = json.loads((records.directory / "env.json").read_text())
+    assert (env["started"], env["commit"]) == ("1", "c1")
+    assert [again["commit"] for again in env["resumed"]] == ["c2"]
+
+
+def test_a_run_is_not_resumed_from_another_base_policy(records):
+    records.write_environment(environment())
+    checkpoint(records, 8)
+    with pytest.raises(ValueError, match="began with base policy abc, which is now xyz"):
+        records.write_environment(environment(policy_hash="xyz"))
+
+
+def test_two_processes_never_share_a_run(records):
+    with (
+        records.locked(),
+        pytest.raises(RunFailed, match="another process"),
+        Records(records.directory).locked(),
     ):
-        records.begin(config(trainer={"steps": 5}), {})
-    with pytest.raises(ConfigurationDiffers, match="seed"):
-        records.begin(config(seed=1), {})
-    records.begin(config(n_jobs=8, results_dir="elsewhere", trainer={"report_to": ["wandb"]}), {})
+        pass
+    with Records(records.directory).locked():
+        pass
+
+
+def test_another_configuration_is_refused_with_its_keys(tmp_path):
+    def run(**changes):
+        return config(results_dir=str(tmp_path), experiment_name="e", label="l", **changes)
+
+    mine = Records(run_dir(run()))
+    mine.directory.mkdir(parents=True)
+    mine.begin(run())
+    mine.set_status("done")
+    refuse_other(run(n_jobs=8, trainer={"report_to": ["wandb"]}))
+    with pytest.raises(ConfigError, match=r"run of another configuration, which differs in trainer.steps"):
+        refuse_other(run(trainer={"steps": 5}))
+    assert mine.status == "done"
 
 
 def test_differing_keys_include_added_and_removed_ones():
@@ -68,13 +111,25 @@ def test_rewinding_forgets_what_came_after_the_checkpoint(records):
     assert records.read("evals") == records.read("metrics") == []
 
 
-def test_only_complete_checkpoints_count(records):
+@pytest.mark.parametrize("steps", [(), (1, 3), (1, 2)])
+def test_metrics_with_a_gap_are_not_resumed(records, steps):
+    records.append("metrics", [{"step": s} for s in steps])
+    with pytest.raises(ValueError, match=r"metrics.jsonl does not hold steps 1 to 3.*delete"):
+        records.rewind(3)
+
+
+def test_a_garbled_line_is_named(records):
+    (records.directory / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(ValueError, match="metrics.jsonl, line 2 is not JSON: delete"):
+        records.rewind(3)
+
+
+def test_only_whole_checkpoints_count(records):
     assert records.last_checkpoint() is None
-    for updates, complete in ((8, True), (20, True), (100, False)):
-        folder = records.directory / "checkpoint" / f"checkpoint-{updates}"
-        folder.mkdir(parents=True)
-        if complete:
-            (folder / "trainer_state.json").write_text("{}")
+    checkpoint(records, 8)
+    checkpoint(records, 20)
+    checkpoint(records, 30, state='{"epo')  # cut off while it was written
+    (records.directory / "checkpoint" / "checkpoint-100").mkdir()
     assert records.last_checkpoint() == (20, records.directory / "checkpoint" / "checkpoint-20")
 
 

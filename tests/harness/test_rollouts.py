@@ -101,6 +101,11 @@ def test_a_token_of_no_probability_is_never_drawn():
     assert entropy.tolist() == [0, 0, 0]
 
 
+def test_logits_that_are_not_finite_are_an_error():
+    with pytest.raises(FloatingPointError, match="training has diverged"):
+        sample(torch.tensor([[0.0, float("nan")]]), torch.tensor([0.5], dtype=torch.float64), 1.0)
+
+
 def test_greedy_takes_the_most_likely_token(policy):
     prompts, keys = requests(policy, samples=1)
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=0)

@@ -6,10 +6,11 @@ from omegaconf import OmegaConf
 from harness.compose import composer
 from harness.config import run_dir
 from harness.curve import LearningCurve
-from harness.run import RunFailed, decisive_tokens, run
+from harness.errors import ConfigError, RunFailed
+from harness.run import decisive_tokens, run
 from harness.suites import Verdict
 from harness.trainer import CreditGRPOTrainer
-from tests.harness.conftest import make_policy
+from tests.harness.conftest import EasySuite, make_policy
 
 TIMES = ("seconds", "train_seconds", "started")
 
@@ -34,7 +35,8 @@ def configured(tmp_path, policy_path):
                     f"results_dir={tmp_path / results}", f"policy.path={policy_path}", "suite.horizon=1",
                     "trainer.steps=4", "trainer.prompts_per_step=6", "trainer.completions_per_prompt=4",
                     "trainer.max_completion_tokens=12", "trainer.checkpoint_every=2", "trainer.learning_rate=0.01",
-                    "suite._target_=tests.harness.conftest.EasySuite", "evaluation.every=2", "evaluation.curve_problems=2",
+                    "suite._target_=tests.harness.conftest.EasySuite",
+                    "evaluation.every=2", "evaluation.curve_problems=2",
                     "evaluation.curve_samples=2", "evaluation.validation_problems=2", "evaluation.test_problems=2",
                     "evaluation.test_samples=2", "evaluation.temperatures=[0.5,1.0]", *overrides,
                 ]
@@ -195,6 +197,34 @@ def test_a_failed_run_is_taken_up_again(configured, monkeypatch):
 def test_a_prompt_longer_than_the_context_fails_by_name(configured):
     with pytest.raises(RunFailed, match="exceed the policy's context of 256"):
         run(configured("trainer.max_completion_tokens=250"))
+
+
+def test_a_run_of_another_configuration_is_left_alone(configured):
+    first = configured("label=mine")
+    run(first)
+    other = configured("label=mine", "trainer.steps=2")
+    with pytest.raises(ConfigError, match="differs in trainer.steps"):
+        run(other)
+    assert (run_dir(first) / "STATUS").read_text() == "done\n"
+
+
+def test_a_policy_that_cannot_be_loaded_says_so_in_its_status(configured):
+    cfg = configured("policy.path=nowhere/at/all")
+    with pytest.raises(RunFailed, match="nowhere/at/all"):
+        run(cfg)
+    assert "nowhere/at/all" in (run_dir(cfg) / "STATUS").read_text()
+
+
+def test_a_verifier_that_raises_has_failed_and_its_rows_get_no_credit(configured, monkeypatch):
+    verify = EasySuite.verify
+    monkeypatch.setattr(
+        EasySuite, "verify", lambda s, p, text: 1 / 0 if len(text) % 13 == 1 else verify(s, p, text)
+    )
+    monkeypatch.setattr("harness.evaluation.MAX_ERROR_SHARE", 1.0)
+    cfg = configured("trainer.steps=1")
+    run(cfg)
+    (metrics,) = lines(run_dir(cfg), "metrics")
+    assert 0 < metrics["unscorable"] < 24
 
 
 def test_verifier_errors_fail_the_run_when_they_are_many(configured, monkeypatch):

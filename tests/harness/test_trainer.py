@@ -8,7 +8,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.rollouts import RolloutEngine
-from harness.trainer import CreditGRPOTrainer, trimmed
+from harness.trainer import CreditGRPOTrainer, as_text, trimmed
 from methods import Credit, Method, MissingSignal, Surrogate
 from methods.advantages.group_mean import GroupMean
 from methods.weightings.uniform import Uniform
@@ -291,6 +291,34 @@ def test_surrogate_settings_reach_trl(tmp_path):
     method = Method("m", None, GroupMean(), Uniform(), Surrogate("dr_grpo", epsilon=0.1, epsilon_high=0.3))
     trainer = make_trainer(tmp_path, make_policy(), method)
     assert (trainer.loss_type, trainer.epsilon_low, trainer.epsilon_high) == ("dr_grpo", 0.1, 0.3)
+
+
+def test_the_same_prompt_twice_in_a_batch_gets_noise_of_its_own(tmp_path):
+    trainer = make_trainer(tmp_path, make_policy())
+    trainer.model.train()
+    trainer._generate_and_score_completions([{"prompt": PROMPTS[0]} for _ in range(2 * GROUP)])
+    ids = trainer.rollouts.ids()
+    assert ids[:GROUP] != ids[GROUP:]
+
+
+def test_the_callers_configuration_is_not_changed(tmp_path):
+    args = GRPOConfig(str(tmp_path), report_to="none", bf16=False, use_cpu=True, loss_type="dapo")
+    policy = make_policy()
+    data = Dataset.from_dict({"prompt": PROMPTS * 4})
+    trainer = CreditGRPOTrainer(
+        policy.model,
+        digits,
+        args,
+        train_dataset=data,
+        processing_class=policy.tokenizer,
+        method=grpo("dr_grpo"),
+    )
+    assert (args.loss_type, trainer.args.loss_type) == ("dapo", "dr_grpo")
+
+
+def test_conversations_reach_a_method_as_text(tmp_path):
+    assert as_text("3+4") == "3+4"
+    assert as_text([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a\nb"
 
 
 # The contract with TRL: what the adapter relies on, and would silently lose if TRL changed it.

@@ -4,7 +4,8 @@ A problem is `horizon` independent questions of one domain, joined by `;`; its a
 each, joined the same way. Every question has a right procedure and a misconception, so `horizon` is
 the number of decisions that share one outcome reward: the dial for credit assignment.
 
-Problems are disjoint between splits by construction: a hash of the prompt decides its split.
+Problems are disjoint between splits by construction: a hash of the prompt decides its split. At horizon
+1 no question recurs across splits; at longer horizons single questions do, in other combinations.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class MicroSuite:
         return Verdict(
             reward=float(correct) if self.reward == "all" else share,
             correct=correct,
-            answer=SEPARATOR.join(g.answer or "?" for g in grades),
+            answer=SEPARATOR.join([*(g.answer or "?" for g in grades), *lines[len(items) :]]),
             decisive=tuple(dict(marks).items()),
         )
 

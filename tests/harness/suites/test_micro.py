@@ -38,6 +38,12 @@ def test_verdicts_and_decisive_characters(completion, correct, decisive):
     assert verdict.decisive == decisive
 
 
+def test_an_answer_that_goes_on_is_another_answer():
+    verify = MicroSuite(horizon=2).verify
+    assert verify(PROBLEM, "3+8=11;6-2=4").answer == "11;4"
+    assert verify(PROBLEM, "3+8=11;6-2=4;1").answer == "11;4;1"
+
+
 def test_graded_reward_tells_right_steps_from_lucky_answers():
     suite = MicroSuite(horizon=2, reward="share")
     assert suite.verify(PROBLEM, "3+8=11;6-2=4").reward == 1.0
