@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -121,7 +122,13 @@ def run_dir(cfg: DictConfig) -> Path:
 def refuse_other(cfg: DictConfig) -> None:
     """Raise ConfigError where the run's folder holds a run of another configuration, finished or not."""
     path = run_dir(cfg) / "config.yaml"
-    if path.exists() and (changed := differing_keys(OmegaConf.load(path), cfg)):
+    try:
+        old = OmegaConf.load(path) if path.exists() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is damaged: delete {path.parent} to make the run anew.") from error
+    if old is not None and not (OmegaConf.is_dict(old) and old):
+        raise ConfigError(f"{path} is damaged: delete {path.parent} to make the run anew.")
+    if old is not None and (changed := differing_keys(old, cfg)):
         raise ConfigError(
             f"{path.parent} holds a run of another configuration, which differs in {', '.join(changed)}. "
             "Choose another experiment_name or results_dir, or delete the folder."

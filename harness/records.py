@@ -114,6 +114,11 @@ class Records:
             for line in self.read("evals")
             if 0 < step >= line["step"] and (line["split"] != "test" or line["step"] == 0)
         ]
+        if step > 0 and not any(line["step"] == 0 and line["split"] == "curve" for line in evals):
+            raise ValueError(
+                f"{self.directory}/evals.jsonl does not hold the base policy: delete {self.directory} to make the "
+                "run anew"
+            )
         for name, kept in (("metrics", metrics), ("evals", evals), ("samples", [])):
             self._replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 

@@ -49,8 +49,8 @@ def run(cfg: DictConfig) -> None:
         records.begin(cfg)
         try:
             _run(cfg, records)
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # a part that calls sys.exit must not end the sweep
+            why = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
             (records.directory / "traceback.txt").write_text(traceback.format_exc())
             records.set_status(f"{FAILED}: {why}")
             raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None

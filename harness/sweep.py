@@ -71,7 +71,9 @@ def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:
     done = len(runs) - skipped - len(unfinished)
     lines = [f"{done} done, {skipped} skipped (done before), {len(unfinished)} not finished", *unfinished]
     if unfinished:
-        lines.append("The same command takes up what is not finished.")
+        lines.append(
+            "The same command takes up what is not finished; a run that fails again says in its STATUS why."
+        )
     elif len(runs) == 1:
         lines.append(f"Records: {runs[0]}")
     else:

@@ -85,6 +85,9 @@ class Method:
         except MissingSignal as missing:
             who = f"method {self.name!r}, {field} {_label(part)}"
             raise MissingSignal(missing.name, wanted_by=who) from missing
+        except Exception as error:
+            error.add_note(f"(in method {self.name!r}, {field} {_label(part)})")
+            raise
 
     def _shaped(self, batch: RolloutBatch) -> RolloutBatch:
         shaped = self._called("shaping", self.shaping, batch)
@@ -111,6 +114,10 @@ class Method:
         if values.shape != batch.mask.shape or values.dtype != torch.float64:
             expected, got = f"{tuple(batch.mask.shape)} float64", f"{tuple(values.shape)} {values.dtype}"
             raise ValueError(f"{who}: values: expected {expected}, got {got}")
+        if values.requires_grad:
+            raise ValueError(
+                f"{who}: values: carry a gradient; credit is a constant to the loss, so detach them"
+            )
         faults = {
             "not finite": ~values.isfinite(),
             "not 0 outside the mask": (values != 0) & ~batch.mask,

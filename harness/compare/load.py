@@ -66,7 +66,10 @@ class Records:
         """The label that `name` (a label, or a label without its hash) stands for; UsageError otherwise."""
         if name in self.labels:
             return name
-        matches = [label for label in self.labels if without_hash(label) == name]
+        short = {label: without_hash(label) for label in self.labels}
+        matches = [label for label in self.labels if short[label] == name]
+        # Overrides that a whole sweep shares stand in every label: the preset alone may still be enough.
+        matches = matches or [label for label in self.labels if short[label].startswith(f"{name}+")]
         if len(matches) == 1:
             return matches[0]
         if matches:

@@ -70,13 +70,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise RecordError("config.yaml holds no mapping")
     config = flatten(tree)
-    for key in ("label", "seed", "method.name", "trainer.steps"):
+    for key in ("label", "seed", "method.name", "trainer.steps", "evaluation.every"):
         if key not in config:
             raise RecordError(f"config.yaml has no {key}")
-    if not _is(config["trainer.steps"], int) or config["trainer.steps"] < 1:
-        raise RecordError(
-            f"config.yaml: trainer.steps is {config['trainer.steps']!r}, expected a positive int"
-        )
+    for key in ("trainer.steps", "evaluation.every"):
+        if not _is(config[key], int) or config[key] < 1:
+            raise RecordError(f"config.yaml: {key} is {config[key]!r}, expected a positive int")
+    if not isinstance(config["label"], str):
+        raise RecordError(f"config.yaml: label is {config['label']!r}, expected text")
     return config
 
 
@@ -95,6 +96,8 @@ def _read_lines(path: Path, fields: dict[str, type]) -> list[dict[str, Any]]:
                 raise RecordError(
                     f"{where}: {field} is {line.get(field)!r}, expected a finite {kind.__name__}"
                 )
+        if not 0 <= line.get("avg", 0) <= 1:
+            raise RecordError(f"{where}: avg is {line['avg']!r}, expected an accuracy between 0 and 1")
         lines.append(line)
     if not lines:
         raise RecordError(f"{path.name} is empty")
@@ -113,7 +116,7 @@ def read_run(folder: Path, label: str, seed: int, config: dict[str, Any]) -> Run
     except json.JSONDecodeError as error:
         raise RecordError(f"env.json line {error.lineno} is not JSON") from error
     for key in ENV_FIELDS:
-        if key not in env:
+        if not isinstance(env, dict) or key not in env:
             raise RecordError(f"env.json has no {key}")
     lines = _read_lines(folder / "evals.jsonl", EVAL_FIELDS)
     seen: dict[tuple, int] = {}
@@ -124,13 +127,12 @@ def read_run(folder: Path, label: str, seed: int, config: dict[str, Any]) -> Run
         key = (line["step"], line["split"], line["mode"], line["domain"], temperature)
         if (first := seen.setdefault(key, number)) != number:
             raise RecordError(f"evals.jsonl line {number} repeats the evaluation of line {first}")
-    last = config["trainer.steps"]
+    last, every = config["trainer.steps"], config["evaluation.every"]
     expected = [(0, "test", mode) for mode in ("sampled", "greedy", "best")]
     expected += [
         (last, "test", "sampled"),
         (last, "test", "greedy"),
-        (0, "curve", "sampled"),
-        (last, "curve", "sampled"),
+        *((step, "curve", "sampled") for step in sorted({*range(0, last, every), last})),
     ]
     domains = sorted({ALL} | {line["domain"] for line in lines})
     for (step, split, mode), domain in itertools.product(expected, domains):
@@ -139,6 +141,6 @@ def read_run(folder: Path, label: str, seed: int, config: dict[str, Any]) -> Run
                 f"evals.jsonl has no {split}/{mode} evaluation of domain {domain} at step {step}"
             )
     metrics = _read_lines(folder / "metrics.jsonl", METRIC_FIELDS)
-    if metrics[-1]["step"] != last:
-        raise RecordError(f"metrics.jsonl line {len(metrics)} ends at step {metrics[-1]['step']} of {last}")
+    if [line["step"] for line in metrics] != list(range(1, last + 1)):
+        raise RecordError(f"metrics.jsonl does not hold the steps 1 to {last}, one line each")
     return Run(label, seed, folder, config, env, pd.DataFrame(lines), pd.DataFrame(metrics))

@@ -90,6 +90,7 @@ def test_lines_are_json_without_nan(records):
 
 def test_an_unfinished_last_line_is_not_read(records):
     records.append("metrics", [{"step": 1}])
+    records.append("evals", [{"step": 0, "split": "curve"}])
     with open(records.directory / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "rew')
     assert records.read("metrics") == [{"step": 1}]
@@ -116,6 +117,21 @@ def test_metrics_with_a_gap_are_not_resumed(records, steps):
     records.append("metrics", [{"step": s} for s in steps])
     with pytest.raises(ValueError, match=r"metrics.jsonl does not hold steps 1 to 3.*delete"):
         records.rewind(3)
+
+
+def test_evaluations_without_the_base_policy_are_not_resumed(records):
+    records.append("metrics", [{"step": 1}])
+    with pytest.raises(ValueError, match=r"evals.jsonl does not hold the base policy.*delete"):
+        records.rewind(1)
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    cfg = config(results_dir=str(tmp_path), experiment_name="e", label="l")
+    run_dir(cfg).mkdir(parents=True)
+    for text in ("a: [", "", "- 1"):
+        (run_dir(cfg) / "config.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="config.yaml is damaged: delete"):
+            refuse_other(cfg)
 
 
 def test_a_garbled_line_is_named(records):

@@ -183,6 +183,22 @@ def test_a_failing_method_marks_its_run_and_names_the_cause(configured, monkeypa
     assert "1 / 0" in (run_dir(cfg) / "traceback.txt").read_text()
 
 
+def test_a_part_that_raises_or_exits_is_named_in_the_status(configured, monkeypatch):
+    def exits(self, batch):
+        raise SystemExit(3)
+
+    monkeypatch.setattr("methods.advantages.group_mean.GroupMean.__call__", lambda self, batch: {}["foo"])
+    cfg = configured()
+    with pytest.raises(RunFailed):
+        run(cfg)
+    status = (run_dir(cfg) / "STATUS").read_text()
+    assert status == "failed: KeyError: 'foo' (in method 'grpo', advantage GroupMean)\n"
+    monkeypatch.setattr("methods.advantages.group_mean.GroupMean.__call__", exits)
+    with pytest.raises(RunFailed):
+        run(cfg)
+    assert (run_dir(cfg) / "STATUS").read_text() == "failed: SystemExit: 3\n"
+
+
 def test_a_failed_run_is_taken_up_again(configured, monkeypatch):
     cfg = configured()
     with monkeypatch.context() as patch:

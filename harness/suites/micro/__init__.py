@@ -45,6 +45,8 @@ class MicroSuite:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.domains) - set(DOMAINS)) or (not self.domains and "empty"):
             raise ValueError(f"suite.domains: {unknown}; choose from {', '.join(DOMAINS)}")
+        if len(set(self.domains)) < len(self.domains):
+            raise ValueError(f"suite.domains: {', '.join(self.domains)} names one twice")
         if self.horizon < 1:
             raise ValueError(f"suite.horizon must be at least 1, got {self.horizon}")
         if self.level not in (1, 2):

@@ -79,7 +79,7 @@ class Tree:
             for domain, shift in zip((*domains, "all"), (*shifts, 0.0), strict=True):
                 lines.append({
                     "step": step, "split": split, "mode": mode, "temperature": temperature, "domain": domain,
-                    "problems": 64, "samples": 1 if mode == "greedy" else 8, "avg": value + shift,
+                    "problems": 64, "samples": 1 if mode == "greedy" else 8, "avg": min(1.0, value + shift),
                     "pass": {"1": value + shift}, "maj": value + shift, "errors": errors,
                     "train_tokens": tokens * step, "train_seconds": seconds * step,
                     "problems_hash": f"{problems_hash}-{split}-{domain}", "eval_seed": 0,

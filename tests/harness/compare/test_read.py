@@ -72,7 +72,7 @@ def test_a_finished_run_without_its_last_evaluation_is_a_hole(tree):
 
 def test_a_finished_run_without_its_last_steps_is_a_hole(tree):
     edit_lines(tree.run() / "metrics.jsonl", lambda line: line["step"] < 15)
-    assert "ends at step 14 of 20" in hole(tree).why
+    assert "does not hold the steps 1 to 20" in hole(tree).why
 
 
 def test_a_repeated_evaluation_is_a_hole(tree):
@@ -90,3 +90,15 @@ def test_nonsense_number_of_steps_is_a_hole(tree):
 def test_flatten():
     tree = {"a": {"b": 1, "c": [2], "d": {}}, "e": None}
     assert flatten(tree) == {"a.b": 1, "a.c": [2], "a.d": {}, "e": None}
+
+
+def test_a_lost_point_of_the_curve_is_a_hole(tree):
+    edit_lines(tree.run() / "evals.jsonl", lambda line: (line["step"], line["split"]) != (10, "curve"))
+    assert "no curve/sampled evaluation of domain all at step 10" in hole(tree).why
+
+
+def test_an_accuracy_above_one_is_a_hole(tree):
+    path = tree.run() / "evals.jsonl"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | {"avg": 7.5}), *rest]))
+    assert "line 1: avg is 7.5" in hole(tree).why
