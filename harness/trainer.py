@@ -13,15 +13,12 @@ Overrides four methods of `trl.GRPOTrainer`, always through `super()`:
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
-import numbers
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -30,6 +27,7 @@ from trl.trainer.utils import is_async_callable
 
 from harness.evaluation import EVALUATION_STEP
 from harness.rollouts import Key, RolloutEngine, Rollouts
+from harness.rows import as_text, checked_reward, prompt_key, trimmed
 from harness.signals import PolicySignals, forward_signals
 from methods import Method, RolloutBatch
 
@@ -154,12 +152,12 @@ class CreditGRPOTrainer(GRPOTrainer):
         if is_async_callable(func):
 
             async def recorded(**named):
-                raw[index] = [_checked(value, name, i) for i, value in enumerate(await func(**named))]
+                raw[index] = [checked_reward(value, name, i) for i, value in enumerate(await func(**named))]
                 return raw[index]
         else:
 
             def recorded(**named):
-                raw[index] = [_checked(value, name, i) for i, value in enumerate(func(**named))]
+                raw[index] = [checked_reward(value, name, i) for i, value in enumerate(func(**named))]
                 return raw[index]
 
         return recorded
@@ -274,40 +272,3 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self.loss_type in MEAN_OVER_ROWS:
             return loss * rows
         return loss * (kept / tokens) if self.loss_type in MEAN_OVER_TOKENS else loss
-
-
-def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
-    """The rows `keep` (B,) of a micro-batch, without columns that are padding in all of them."""
-    width = inputs["completion_mask"].shape[1]
-    start = int(inputs["prompt_mask"][keep].any(0).int().argmax())
-    end = max(1, int(inputs["completion_mask"][keep].sum(1).max()))
-    rows = {k: v[keep] if isinstance(v, Tensor) and v.dim() > 0 else v for k, v in inputs.items()}
-    for name, value in rows.items():
-        if name in ("prompt_ids", "prompt_mask"):
-            rows[name] = value[:, start:]
-        elif isinstance(value, Tensor) and value.dim() > 1 and value.shape[1] == width:
-            rows[name] = value[:, :end]
-    return rows
-
-
-def as_text(message: Any) -> str:
-    """A prompt or completion as text: the contents of its messages if it is a conversation."""
-    if isinstance(message, str):
-        return message
-    return "\n".join(part["content"] for part in message if isinstance(part.get("content"), str))
-
-
-def prompt_key(prompt_ids: Sequence[int]) -> str:
-    """Names a problem by its prompt's token ids, for the noise of its completions."""
-    return hashlib.sha256(" ".join(map(str, prompt_ids)).encode()).hexdigest()[:16]
-
-
-def _checked(value: Any, name: str, row: int) -> float | None:
-    if isinstance(value, Tensor | np.generic):
-        value = value.item()
-    if value is not None and (not isinstance(value, numbers.Real) or math.isinf(value)):
-        raise ValueError(
-            f"reward function {name!r} returned {value!r} for completion {row}: give a finite number, "
-            "NaN if it could not be judged, or None if the reward does not apply"
-        )
-    return None if value is None else float(value)

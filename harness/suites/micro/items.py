@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from harness.verifiers.worked import final_answer, work_holds
+
 
 @dataclass(frozen=True)
 class Item:
@@ -52,3 +54,11 @@ def common_prefix(a: str, b: str) -> int:
             break
         length += 1
     return length
+
+
+def grade_worked(item: Item, line: str) -> Grade:
+    """Right by its final answer (number or letter); half of the share is for true work by the right step."""
+    answer = final_answer(line)
+    correct = answer is not None and answer == final_answer(item.right)
+    right_step = line.split("=")[0] == item.right.split("=")[0] and work_holds(line)
+    return Grade(correct, 0.5 * correct + 0.5 * right_step, answer)

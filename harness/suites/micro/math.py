@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from harness.suites.micro.items import Grade, Item, Kind
-from harness.verifiers.worked import final_answer, work_holds
+from harness.suites.micro.items import Item, Kind, grade_worked
 
 
 def _digits(rng: Random, level: int, count: int) -> list[int]:
@@ -47,10 +46,4 @@ KINDS = {
     "bracket": Kind(bracket, misconception=0.4),
 }
 
-
-def grade(item: Item, line: str) -> Grade:
-    """Right by its final answer; half a point is for the answer, half for work that holds and is the right step."""
-    answer = final_answer(line)
-    correct = answer is not None and answer == final_answer(item.right)
-    right_step = line.split("=")[0] == item.right.split("=")[0] and work_holds(line)
-    return Grade(correct, 0.5 * correct + 0.5 * right_step, answer)
+grade = grade_worked

@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import cache
 from random import Random
 
-from harness.suites.micro.items import Grade, Item, Kind
-from harness.verifiers.worked import final_answer, work_holds
+from harness.suites.micro.items import Item, Kind, grade_worked
 
 LIGHT = ("H", "C", "N", "O", "F", "S", "P", "B")
 ELEMENTS = ("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "K")
@@ -95,10 +94,4 @@ KINDS = {
     "kelvin": Kind(kelvin, misconception=0.4),
 }
 
-
-def grade(item: Item, line: str) -> Grade:
-    """Right by its number, or its letter where choices are offered; half of the share is for true, right work."""
-    answer = final_answer(line)
-    correct = answer is not None and answer == final_answer(item.right)
-    right_step = line.split("=")[0] == item.right.split("=")[0] and work_holds(line)
-    return Grade(correct, 0.5 * correct + 0.5 * right_step, answer)
+grade = grade_worked

@@ -1,0 +1,49 @@
+"""Small pure functions on the rows of a batch, for the adapter to TRL."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+
+def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
+    """The rows `keep` (B,) of a micro-batch, without columns that are padding in all of them."""
+    width = inputs["completion_mask"].shape[1]
+    start = int(inputs["prompt_mask"][keep].any(0).int().argmax())
+    end = max(1, int(inputs["completion_mask"][keep].sum(1).max()))
+    rows = {k: v[keep] if isinstance(v, Tensor) and v.dim() > 0 else v for k, v in inputs.items()}
+    for name, value in rows.items():
+        if name in ("prompt_ids", "prompt_mask"):
+            rows[name] = value[:, start:]
+        elif isinstance(value, Tensor) and value.dim() > 1 and value.shape[1] == width:
+            rows[name] = value[:, :end]
+    return rows
+
+
+def as_text(message: Any) -> str:
+    """A prompt or completion as text: the contents of its messages if it is a conversation."""
+    if isinstance(message, str):
+        return message
+    return "\n".join(part["content"] for part in message if isinstance(part.get("content"), str))
+
+
+def prompt_key(prompt_ids: Sequence[int]) -> str:
+    """Names a problem by its prompt's token ids, for the noise of its completions."""
+    return hashlib.sha256(" ".join(map(str, prompt_ids)).encode()).hexdigest()[:16]
+
+
+def checked_reward(value: Any, name: str, row: int) -> float | None:
+    if isinstance(value, Tensor | np.generic):
+        value = value.item()
+    if value is not None and (not isinstance(value, numbers.Real) or math.isinf(value)):
+        raise ValueError(
+            f"reward function {name!r} returned {value!r} for completion {row}: give a finite number, "
+            "NaN if it could not be judged, or None if the reward does not apply"
+        )
+    return None if value is None else float(value)
