@@ -185,7 +185,10 @@ class RolloutBatch:
             return torch.as_tensor(value, dtype=torch.float64, device=device).detach()
 
         terms = {name: double(value) for name, value in (reward_terms or {}).items()}
-        batch = cls(ids.long(), mask.bool(), double(rewards), group_size, terms, provider)
+        # Copies: what the caller does to its tensors afterwards, or a part to the batch's, must not reach the other.
+        batch = cls(
+            ids.long().clone(), mask.bool().clone(), double(rewards).clone(), group_size, terms, provider
+        )
         for name, value in signals.items():
             check_choice("signal", name, SIGNALS)
             batch.cache[name] = SIGNALS[name].checked(value, batch)

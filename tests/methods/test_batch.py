@@ -153,3 +153,13 @@ def test_completions_of_no_tokens_at_all_are_a_batch():
         torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 0).bool(), [1.0, 0.0], 2
     )
     assert batch.lengths.tolist() == [0, 0]
+
+
+def test_a_batch_shares_no_memory_with_the_callers_tensors():
+    ids, mask = torch.tensor([[1, 2], [3, 4]]), torch.ones(2, 2, dtype=torch.bool)
+    rewards = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    batch = RolloutBatch.from_tensors(ids, mask, rewards, 2)
+    rewards[0] = 7.0
+    batch.completion_ids.zero_()
+    assert batch.rewards.tolist() == [1.0, 0.0]
+    assert ids.tolist() == [[1, 2], [3, 4]]
