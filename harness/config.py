@@ -80,11 +80,11 @@ class Config:
     experiment_name: str
     label: str
     n_jobs: int
-    method: Any
     suite: Any
     policy: Any
     trainer: Trainer
     evaluation: Evaluation
+    method: Any = field(default_factory=lambda: {"scale": "own", "dynamic_sampling": 0})  # presets may differ
 
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -1,6 +1,6 @@
 """RolloutBatch: all that a credit-assignment method sees of one batch of rollouts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from methods.options import check_choice
+from methods.work import Auxiliary, ScoreRequest
 
 
 class MissingSignal(LookupError):
-    """A signal neither given nor computable; ``wanted_by`` says which method and part asked for it."""
+    """A signal or work neither given nor computable; ``wanted_by`` says which method and part asked for it."""
 
     def __init__(self, name: str, wanted_by: str | None = None):
         super().__init__(name, wanted_by)
@@ -19,6 +20,11 @@ class MissingSignal(LookupError):
 
     def __str__(self) -> str:
         who = f" (wanted by {self.wanted_by})" if self.wanted_by else ""
+        if self.name not in SIGNALS:
+            return (
+                f"{self.name} needs the policy itself and cannot be had here{who}: train with the harness's "
+                "rollout engine, or give RolloutBatch.from_tensors a provider that has this method"
+            )
         return (
             f"signal {self.name!r} is neither given nor computable{who}: pass {self.name}=… to "
             "RolloutBatch.from_tensors, or a provider that computes it"
@@ -26,7 +32,10 @@ class MissingSignal(LookupError):
 
 
 class SignalProvider(Protocol):
-    """Computes signals on demand, for instance a rollout engine that kept what it saw."""
+    """Computes signals on demand, for instance a rollout engine that kept what it saw.
+
+    One that has the policy at hand also has the methods of ``methods.work.Worker``.
+    """
 
     def signal(self, name: str) -> Tensor | Sequence:
         """Return the signal ``name``, shaped as ``RolloutBatch`` declares it, or raise MissingSignal."""
@@ -35,7 +44,8 @@ class SignalProvider(Protocol):
 class Signal:
     """Declares one signal: an attribute read on first use, checked, detached and kept.
 
-    ``axes``: "NT", "NTd" or "NTV" for tensors, "N" for texts; ``kind``: float, integer, text, "text or None".
+    ``axes``: "NT", "NTd" or "NTV" for tensors, "N" for one entry a row; ``kind``: float, integer, text,
+    "text or None", texts (a list of them).
     """
 
     def __init__(self, axes: str, kind: str):
@@ -61,9 +71,12 @@ class Signal:
             raise TypeError(f"signal {self.name!r}: expected a sequence of texts, got {type(value).__name__}")
         if len(value) != len(batch.rewards):
             raise ValueError(f"signal {self.name!r}: expected {len(batch.rewards)} texts, got {len(value)}")
-        allowed = (str, type(None)) if "None" in self.kind else str
         for row, text in enumerate(value):
-            if not isinstance(text, allowed):
+            if self.kind == "texts":
+                right = isinstance(text, list | tuple) and all(isinstance(piece, str) for piece in text)
+            else:
+                right = isinstance(text, str) or (text is None and "None" in self.kind)
+            if not right:
                 raise TypeError(f"signal {self.name!r}, row {row}: expected {self.kind}, got {text!r}")
         return list(value)
 
@@ -120,6 +133,7 @@ class RolloutBatch:
     prompts = Signal("N", "text")
     completions = Signal("N", "text")
     references = Signal("N", "text or None")  # a reference solution where the suite has one
+    token_texts = Signal("N", "texts")  # the text of every token of a row, from its first to its last
 
     def __post_init__(self) -> None:
         ids, count = self.completion_ids, len(self.completion_ids)
@@ -207,6 +221,60 @@ class RolloutBatch:
     def grouped(self, x: Tensor) -> Tensor:
         """(N, …) → (N/G, G, …)."""
         return x.unflatten(0, (-1, self.group_size))
+
+    # Work that takes the policy itself; MissingSignal where there is none. The trainer counts its cost.
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Tensor]:
+        """log π_old of every token of each request's target: (its tokens,) float64 each."""
+        found = [x.detach().double() for x in self._worker("score")(list(requests))]
+        if len(found) != len(requests) or any(x.ndim != 1 for x in found):
+            raise ValueError(f"score: expected {len(requests)} vectors, got {[tuple(x.shape) for x in found]}")
+        return found
+
+    def logps_given(self, prompts: Sequence[str]) -> Tensor:
+        """log π_old(o_it | prompts_i, o_i,<t), (N, T) float64: the completions after N other prompts.
+
+        0 outside the mask.
+        """
+        if len(prompts) != len(self.mask):
+            raise ValueError(f"logps_given: expected {len(self.mask)} prompts, got {len(prompts)}")
+        rows = self.mask.any(1).nonzero()[:, 0].tolist()
+        ends = (self.mask.shape[1] - self.mask.flip(1).int().argmax(1)).tolist()  # behind the last true place
+        scored = self.score(
+            [ScoreRequest(i, self.completion_ids[i, : ends[i]].tolist(), prompt=prompts[i]) for i in rows]
+        )
+        logps = torch.zeros(self.mask.shape, dtype=torch.float64, device=self.mask.device)
+        for i, values in zip(rows, scored, strict=True):
+            logps[i, : ends[i]] = values
+        return logps.where(self.mask, 0.0)
+
+    def continuations(self, rows: Sequence[int], lengths: Sequence[int], count: int) -> Tensor:
+        """Rewards (n, count) float64 of ``count`` completions sampled on from the first ``lengths[k]`` tokens of
+        each ``rows[k]``; NaN where one could not be judged.
+        """
+        rewards = self._worker("continuations")(list(rows), list(lengths), count)
+        if rewards.shape != (len(rows), count):
+            raise ValueError(f"continuations: expected {(len(rows), count)}, got {tuple(rewards.shape)}")
+        return rewards.detach().double()
+
+    def input_gradients(self, targets: Tensor) -> Tensor:
+        """⟨e_it, ∂J_i/∂e_it⟩, (N, T) float64, e the input embedding of o_it, J_i = Σ_{targets} log π_old(o_iu).
+
+        targets (N, T) bool. 0 outside the mask.
+        """
+        if targets.shape != self.mask.shape or targets.dtype != torch.bool:
+            raise ValueError(f"input_gradients: expected targets {tuple(self.mask.shape)} bool")
+        found = self._worker("input_gradients")(targets)
+        return found.detach().double().where(self.mask, 0.0)
+
+    def auxiliary(self) -> Auxiliary:
+        """A second, trainable model that started as a copy of the base policy; the same one in every batch."""
+        return self._worker("auxiliary")(self)
+
+    def _worker(self, name: str) -> Callable:
+        if not hasattr(self.provider, name):
+            raise MissingSignal(name)
+        return getattr(self.provider, name)
 
     def with_rewards(self, rewards: Tensor, terms: Mapping[str, Tensor] | None = None) -> "RolloutBatch":
         """The same rollouts with other rewards (N,) float64 and further reward terms; signals stay shared."""

@@ -1,7 +1,11 @@
 """The surrogate objective as data: the trainer settings it stands for."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from methods.options import check_options
 
@@ -51,4 +55,33 @@ class Surrogate:
 
     def trainer_args(self) -> dict:
         """Keyword arguments for ``trl.GRPOConfig``."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in Surrogate.__dataclass_fields__}
+
+    def log_ratio(self, log_ratio: Tensor, mask: Tensor) -> Tensor:
+        """The logarithm of what stands for r, from log π_θ − log π_old; (B, T) each, with gradient."""
+        return log_ratio
+
+    def bounded(self, credit: Tensor) -> Tensor:
+        """The credit map (N, T) as this objective takes it."""
+        return credit
+
+
+@dataclass(frozen=True)
+class Sapo(Surrogate):
+    """SAPO (arXiv:2511.20347):  σ(τ(r − 1))·4/τ·C, a soft gate instead of the clip; its clip range is unread.
+
+    tau_pos, tau_neg    τ where C > 0, and elsewhere; the larger, the sooner the gate closes
+    """
+
+    loss_type: Literal["sapo"] = "sapo"
+    tau_pos: float = 1.0
+    tau_neg: float = 1.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.tau_pos > 0 and self.tau_neg > 0):
+            raise ValueError(f"Sapo.tau_pos and tau_neg must be positive, got {self.tau_pos}, {self.tau_neg}")
+
+    def trainer_args(self) -> dict:
+        own = {"sapo_temperature_pos": self.tau_pos, "sapo_temperature_neg": self.tau_neg}
+        return super().trainer_args() | own

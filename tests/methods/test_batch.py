@@ -145,7 +145,7 @@ def test_with_rewards_adds_terms_and_leaves_the_original(batch_of):
 
 def test_the_signals_of_the_contract_exist():
     numbers = {"logps", "entropies", "sum_sq_probs", "probs", "hidden", "ref_logps", "decisive"}
-    assert set(SIGNALS) == numbers | {"prompts", "completions", "references"}
+    assert set(SIGNALS) == numbers | {"prompts", "completions", "references", "token_texts"}
 
 
 def test_completions_of_no_tokens_at_all_are_a_batch():
