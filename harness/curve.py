@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class LearningCurve(TrainerCallback):
         if state.global_step % self.updates_per_step == 0:
             self.step_start = time.perf_counter()
             self.trainer.seconds = dict.fromkeys(self.trainer.seconds, 0.0)
+            self.trainer.work = Counter(dict.fromkeys(self.trainer.work, 0))
 
     def on_log(self, args, state, control, logs=None, **_):
         if "loss" not in logs:  # the summary at the end of training
@@ -74,10 +76,11 @@ class LearningCurve(TrainerCallback):
         phases = self.trainer.seconds
         self.seconds += seconds
         completions = self.cfg.trainer.prompts_per_step * self.cfg.trainer.completions_per_prompt
-        self.tokens += round(logs["completions/mean_length"] * completions)
+        work = self.trainer.work
+        self.tokens += round(logs["completions/mean_length"] * completions) + work["extra_tokens"]
         line = {ours: logs[theirs] for ours, theirs in TRL_METRICS.items() if theirs in logs}
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
-        line |= {"tokens": self.tokens, "seconds": round(self.seconds, 4)}
+        line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
         line["seconds_update"] = round(seconds - sum(phases.values()), 4)
         self.records.append("metrics", [{"step": step} | line])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,3 +46,15 @@ def load_policy(name: str, path: str, dtype: str = "float32") -> Policy:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return Policy(name, model.eval(), tokenizer)
+
+
+def twin(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of its own with the same weights, in evaluation mode.
+
+    Built anew: a deep copy would share what trainers have patched into `model`, such as its forward. Draws
+    nothing from the global random state.
+    """
+    with torch.random.fork_rng():
+        fresh = type(model)._from_config(copy.deepcopy(model.config), dtype=model.dtype)
+    fresh.load_state_dict(model.state_dict())
+    return fresh.to(model.device).eval()

@@ -96,32 +96,35 @@ class RolloutEngine:
         prompts: Sequence[Sequence[int]],
         keys: Sequence[Key],
         *,
-        max_tokens: int,
+        max_tokens: int | Sequence[int],
         temperature: float = 1.0,
         keep_hidden: bool = False,
         seed: int | None = None,
     ) -> Rollouts:
-        """Complete every prompt (token ids) under its key; temperature 0 is greedy.
+        """Complete every prompt (token ids) under its key, to `max_tokens` at most, one number or one for each
+        prompt; temperature 0 is greedy.
 
-        Raises ValueError for an empty prompt, or one that does not leave `max_tokens` in the context.
+        Raises ValueError for an empty prompt, or one that does not leave its `max_tokens` in the context.
         """
         if len(prompts) != len(keys) or not prompts:
             raise ValueError(
                 f"{len(prompts)} prompts and {len(keys)} keys: give one key for each, at least one"
             )
-        for prompt, key in zip(prompts, keys, strict=True):
+        limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else list(max_tokens)
+        for prompt, key, limit in zip(prompts, keys, limits, strict=True):
             if not prompt:
                 raise ValueError(f"problem {key.problem}: its prompt has no tokens")
-            if self.context is not None and len(prompt) + max_tokens > self.context:
+            if self.context is not None and len(prompt) + limit > self.context:
                 raise ValueError(
-                    f"problem {key.problem}: a prompt of {len(prompt)} tokens and {max_tokens} for the completion "
+                    f"problem {key.problem}: a prompt of {len(prompt)} tokens and {limit} for the completion "
                     f"exceed the policy's context of {self.context}; shorten one of them"
                 )
         # Rows of similar prompt length share a chunk only by chance: results do not depend on it.
         chunks = [
             self._decode(
                 prompts[i : i + self.max_rows],
-                self._noise(keys[i : i + self.max_rows], max_tokens, self.seed if seed is None else seed),
+                self._noise(keys[i : i + self.max_rows], max(limits), self.seed if seed is None else seed),
+                torch.tensor(limits[i : i + self.max_rows]),
                 temperature,
                 keep_hidden,
             )
@@ -135,15 +138,21 @@ class RolloutEngine:
 
     @torch.no_grad()
     def _decode(
-        self, prompts: Sequence[Sequence[int]], noise: Tensor, temperature: float, keep_hidden: bool
+        self,
+        prompts: Sequence[Sequence[int]],
+        noise: Tensor,
+        limits: Tensor,
+        temperature: float,
+        keep_hidden: bool,
     ) -> Rollouts:
-        device, (rows, limit) = self.model.device, noise.shape
-        noise, eos = noise.to(device), self.eos.to(device)  # the model may have moved since
+        device, rows, limit = self.model.device, len(prompts), int(limits.max())
+        # the model may have moved since
+        noise, eos, limits = noise.to(device), self.eos.to(device), limits.to(device)
         ids = torch.full((rows, limit), self.tokenizer.pad_token_id, device=device)
         logps, entropies, sum_sq = (
             torch.zeros(rows, limit, dtype=torch.float64, device=device) for _ in range(3)
         )
-        lengths = torch.full((rows,), limit, device=device)
+        lengths = limits.clone()
         hidden: list[tuple[Tensor, Tensor]] = []  # (rows, their LM-head inputs) for each position
 
         with _inference(self.model) as head_inputs:
@@ -157,11 +166,11 @@ class RolloutEngine:
                 entropies[here, t], sum_sq[here, t] = entropy[alive], squares[alive]
                 if keep_hidden:
                     hidden.append((here, inputs[alive]))
-                ended = alive & torch.isin(token, eos)
+                ended = alive & (torch.isin(token, eos) | (limits[row_of] == t + 1))
                 lengths[row_of[ended]] = t + 1
                 alive = alive & ~ended
                 count = int(alive.sum())  # the one host-device synchronisation of a token
-                if count == 0 or t + 1 == limit:
+                if count == 0:
                     break
                 if count <= (1 - LEAVE_AT) * len(alive):
                     stay = alive.nonzero().squeeze(1)
@@ -266,7 +275,19 @@ def _scatter(pieces: list[tuple[Tensor, Tensor]], rows: int, width: int) -> Tens
     return out
 
 
-def _join(chunks: list[Rollouts]) -> Rollouts:
+def rows_of(chunks: Sequence[Rollouts], rows: Sequence[int]) -> Rollouts:
+    """Some rows of several rollouts, numbered through, as one."""
+    whole = _join(chunks)
+    width = int(whole.mask[list(rows)].sum(1).max())
+
+    def chosen(value: Tensor | None) -> Tensor | None:
+        some = None if value is None else value[list(rows)]
+        return some if some is None or some.dim() == 1 else some[:, :width]
+
+    return Rollouts(**{f.name: chosen(getattr(whole, f.name)) for f in fields(Rollouts)})
+
+
+def _join(chunks: Sequence[Rollouts]) -> Rollouts:
     """Stack chunks of rows, padded to the longest."""
     width = max(chunk.mask.shape[1] for chunk in chunks)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from trl.trainer.utils import is_async_callable
 
 
 def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
@@ -24,6 +26,14 @@ def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
         elif isinstance(value, Tensor) and value.dim() > 1 and value.shape[1] == width:
             rows[name] = value[:, :end]
     return rows
+
+
+def right_padded(rows: Sequence[Sequence[int]], flip: bool = False) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) and their mask (B, T), rows padded on the right with 0, or with `flip` on the left."""
+    width = max(1, *map(len, rows))
+    ids = [[0] * (width - len(r)) * flip + list(r) + [0] * (width - len(r)) * (not flip) for r in rows]
+    mask = [[0] * (width - len(r)) * flip + [1] * len(r) + [0] * (width - len(r)) * (not flip) for r in rows]
+    return torch.tensor(ids), torch.tensor(mask)
 
 
 def as_text(message: Any) -> str:
@@ -47,3 +57,24 @@ def checked_reward(value: Any, name: str, row: int) -> float | None:
             "NaN if it could not be judged, or None if the reward does not apply"
         )
     return None if value is None else float(value)
+
+
+def recorded(func: Callable, name: str, index: int, raw: dict[int, list[float | None]]) -> Callable:
+    """The reward function with its values kept in `raw[index]` as Python floats; reward models stay as they are."""
+    if isinstance(func, nn.Module):
+        return func
+
+    def keep(values: Sequence[Any]) -> list[float | None]:
+        raw[index] = [checked_reward(value, name, i) for i, value in enumerate(values)]
+        return raw[index]
+
+    if is_async_callable(func):
+
+        async def wrapped(**named):
+            return keep(await func(**named))
+    else:
+
+        def wrapped(**named):
+            return keep(func(**named))
+
+    return wrapped

@@ -11,6 +11,8 @@ import random
 import shlex
 import traceback
 import warnings
+from functools import lru_cache
+from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is TRL's own door for engines
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -75,7 +77,16 @@ def _run(cfg: DictConfig, records: Records) -> None:
     records.write_environment(environment(command(cfg), policy.hash, uses_engine))
 
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed)
-    problems = suite.training(cfg.trainer.steps * cfg.trainer.prompts_per_step, cfg.seed)
+    # the problems of dynamic sampling follow those that every method sees, which stay the same with it
+    first = cfg.trainer.steps * cfg.trainer.prompts_per_step
+    problems = suite.training(first * (1 + method.dynamic_sampling), cfg.seed)
+    rows = [{"prompt": p.prompt, "reference": p.reference, "problem": i} for i, p in enumerate(problems)]
+
+    def reserve(step: int, turn: int) -> list[dict[str, Any]]:
+        start = first + (step * method.dynamic_sampling + turn - 1) * cfg.trainer.prompts_per_step
+        fresh = rows[start : start + cfg.trainer.prompts_per_step]
+        return [row for row in fresh for _ in range(cfg.trainer.completions_per_prompt)]
+
     judge = Judge(suite, problems, policy)
     args = trainer_args(cfg, records)
     trainer = CreditGRPOTrainer(
@@ -85,13 +96,8 @@ def _run(cfg: DictConfig, records: Records) -> None:
         engine=engine if uses_engine else None,
         signal_funcs={"decisive": judge.decisive},
         args=args,
-        train_dataset=Dataset.from_dict(
-            {
-                "prompt": [p.prompt for p in problems],
-                "reference": [p.reference for p in problems],
-                "problem": range(len(problems)),
-            }
-        ),
+        reserve=reserve,
+        train_dataset=Dataset.from_list(rows[:first]),
         processing_class=policy.tokenizer,
     )
     trainer.create_model_card = lambda *_, **__: None  # the run's folder says what it is
@@ -161,25 +167,30 @@ def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
 
 
 class Judge:
-    """Verdicts on training completions, once for the reward and the decisive tokens."""
+    """Verdicts on training completions, each made once for the reward and the decisive tokens."""
 
     def __init__(self, suite: Suite, problems: list[Problem], policy: Policy) -> None:
-        self.suite, self.problems, self.tokenizer = suite, problems, policy.tokenizer
-        self.verdicts: list[Verdict] = []
+        self.tokenizer = policy.tokenizer
+        self.verdict = lru_cache(maxsize=1 << 14)(
+            lambda problem, text: judged(suite, problems[problem], text)
+        )
 
     def reward(self, completions: list[str], problem: list[int], **_) -> list[float]:
         """TRL reward function: the verdict's reward, NaN where the verifier could not judge."""
-        self.verdicts = [
-            judged(self.suite, self.problems[i], text) for i, text in zip(problem, completions, strict=True)
-        ]
-        check_error_share(self.verdicts)
-        return [verdict.reward for verdict in self.verdicts]
+        verdicts = [self.verdict(i, text) for i, text in zip(problem, completions, strict=True)]
+        check_error_share(verdicts)
+        return [verdict.reward for verdict in verdicts]
 
-    def decisive(self, completion_ids: list[list[int]], **_) -> list[list[int]]:
+    def decisive(
+        self, completions: list[str], completion_ids: list[list[int]], problem: list[int], **_
+    ) -> list[list[int]]:
         """The verdicts' decisive characters as a sign for every token."""
         return [
-            decisive_tokens([len(self.tokenizer.decode([i], skip_special_tokens=True)) for i in ids], verdict)
-            for ids, verdict in zip(completion_ids, self.verdicts, strict=True)
+            decisive_tokens(
+                [len(self.tokenizer.decode([token], skip_special_tokens=True)) for token in ids],
+                self.verdict(i, text),
+            )
+            for ids, i, text in zip(completion_ids, problem, completions, strict=True)
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,38 +50,70 @@ def forward_signals(
     completion_mask: Tensor,
     temperature: float,
     rows: int,
+    names: Collection[str] = FORWARD,
 ) -> dict[str, Tensor]:
     """One forward pass over prompts (N, P) and completions (N, T), `rows` at a time.
 
-    Returns logps, entropies (nats), sum_sq_probs (N, T) float64 at `temperature`, and hidden (N, T, d),
-    the LM-head inputs; 0 outside the mask.
+    Returns those of `names`: logps, entropies (nats), sum_sq_probs (N, T) float64 at `temperature`, and
+    hidden (N, T, d), the LM-head inputs; 0 outside the mask.
     """
     width = completion_ids.shape[1]
     head_inputs: list[Tensor] = []
     hook = model.get_output_embeddings().register_forward_pre_hook(
         lambda _, arguments: head_inputs.append(arguments[0][:, -width - 1 : -1])
     )
-    parts: dict[str, list[Tensor]] = {name: [] for name in FORWARD}
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    training = model.training
+    model.eval()
     try:
         for i in range(0, len(completion_ids), rows):
             here = slice(i, i + rows)
-            ids = torch.cat([prompt_ids[here], completion_ids[here]], dim=1)
-            mask = torch.cat([prompt_mask[here], completion_mask[here]], dim=1)
-            positions = (mask.cumsum(1) - 1).clamp(min=0)
-            output = model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1
+            log_probs = completion_log_probs(
+                model,
+                prompt_ids[here],
+                prompt_mask[here],
+                completion_ids[here],
+                completion_mask[here],
+                temperature,
             )
-            logits = output.logits[:, :-1]
-            log_probs = (logits.double() / temperature).log_softmax(-1)
-            probs = log_probs.exp()
-            parts["logps"].append(log_probs.gather(2, completion_ids[here, :, None]).squeeze(2))
-            parts["entropies"].append(-(probs * log_probs).sum(-1))
-            parts["sum_sq_probs"].append(probs.square().sum(-1))
-            parts["hidden"].append(head_inputs.pop())
+            of_batch = {"hidden": head_inputs.pop()}
+            of_batch["logps"] = log_probs.gather(2, completion_ids[here, :, None]).squeeze(2)
+            if not {"entropies", "sum_sq_probs"}.isdisjoint(names):
+                probs = log_probs.exp()
+                of_batch["entropies"] = -(probs * log_probs).sum(-1)
+                of_batch["sum_sq_probs"] = probs.square().sum(-1)
+            for name in names:
+                parts[name].append(of_batch[name])
     finally:
         hook.remove()
+        model.train(training)
     signals = {name: torch.cat(pieces) for name, pieces in parts.items()}
     inside = completion_mask.bool()
     return {
         name: value * (inside[..., None] if value.dim() == 3 else inside) for name, value in signals.items()
     }
+
+
+def completion_log_probs(
+    model: nn.Module,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    temperature: float,
+    embeddings: Tensor | None = None,
+) -> Tensor:
+    """Log-probs (B, T, V) float64 of the distributions that completions (B, T) after prompts (B, P) were drawn from.
+
+    `embeddings` (B, P + T, d) takes the place of the input embeddings of both.
+    """
+    mask = torch.cat([prompt_mask, completion_mask], dim=1)
+    ids = {"input_ids": torch.cat([prompt_ids, completion_ids], dim=1)}
+    output = model(
+        **(ids if embeddings is None else {"inputs_embeds": embeddings}),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        logits_to_keep=completion_ids.shape[1] + 1,
+        use_cache=False,
+    )
+    return (output.logits[:, :-1].double() / temperature).log_softmax(-1)

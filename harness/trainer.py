@@ -1,13 +1,14 @@
 """The adapter to TRL: a `GRPOTrainer` whose advantages are a method's credit map.
 
-Overrides four methods of `trl.GRPOTrainer`, always through `super()`:
+Overrides methods of `trl.GRPOTrainer`, always through `super()`:
 
 - `_calculate_rewards` keeps the raw rewards in float64 (TRL's tensor is float32 and sums NaN away);
 - `_generate_and_score_completions` replaces `advantages` (B,) by the credit map (B, T), before TRL
   shuffles rows into micro-batches;
 - `_get_per_token_logps_and_entropies` knows its phase: old log-probs that the rollout engine kept
-  cost no forward;
-- `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators.
+  cost no forward; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
+- `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators;
+- what a method has learnt is saved and loaded with the optimizer.
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ import copy
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import is_async_callable
 
 from harness.evaluation import EVALUATION_STEP
+from harness.policy import twin
+from harness.resampling import Reserve, with_variance
 from harness.rollouts import Key, RolloutEngine, Rollouts
-from harness.rows import as_text, checked_reward, prompt_key, trimmed
-from harness.signals import PolicySignals, forward_signals
-from methods import Method, RolloutBatch
+from harness.rows import prompt_key, recorded, trimmed
+from harness.work import rollout_batch
+from methods import LiveBatch, Method
 
 COMMON_METRICS = ("advantage_rms", "credit_rms", "zero_variance_share", "unscorable")
 # How a loss over some of the rows relates to the loss over all of them: by rows, by tokens, or not at all
 # (loss types that divide by a count of the whole generation batch).
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 MEAN_OVER_TOKENS = ("bnpo",)
+LEARNT = "credit.pt"  # in a checkpoint: what the method and its auxiliary model have learnt
 
 
 class CreditGRPOTrainer(GRPOTrainer):
@@ -43,7 +46,8 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     `engine` samples with the harness's rollout engine instead of TRL's generation. `signal_funcs` adds
     signals by name, called like TRL's reward functions: `f(prompts, completions, completion_ids,
-    **columns)` gives one entry a row. The surrogate's settings are written into `args`.
+    **columns)` gives one entry a row. `reserve(batch, round)` gives rows of the data set for dynamic sampling.
+    The surrogate's settings are written into `args`.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         method: Method,
         engine: RolloutEngine | None = None,
         signal_funcs: dict[str, Callable[..., Sequence]] | None = None,
+        reserve: Reserve | None = None,
         **named: Any,
     ) -> None:
         args = copy.copy(args) if args else GRPOConfig(f"credit-{method.name}")
@@ -66,35 +71,66 @@ class CreditGRPOTrainer(GRPOTrainer):
                     "the rollout engine serves one process and no tools: leave `engine` out to sample with TRL"
                 )
             named["rollout_func"] = self._sample
+        if method.dynamic_sampling and (engine is None or reserve is None):
+            raise ValueError(
+                f"method {method.name!r}: dynamic sampling takes the harness's rollout engine and fresh prompts: give "
+                "engine=… and reserve=…, or load the method with dynamic_sampling=0"
+            )
+        if method.surrogate.changes_ratio and args.beta > 0:
+            raise ValueError(
+                f"method {method.name!r}: its surrogate changes the ratio, and a KL term (beta={args.beta}) would be "
+                "computed from the changed one: set beta=0"
+            )
         super().__init__(model, reward_funcs, args, *positional, **named)
         self.method = method
+        self.reserve = reserve
         self.engine = engine
         self.signal_funcs = signal_funcs or {}
         self.rollouts: Rollouts | None = None
         self.seconds = {"rollout": 0.0, "reward": 0.0, "credit": 0.0}
+        self.work: Counter[str] = Counter(extra_tokens=0, pass_tokens=0)  # beyond the batch: harness.work
+        base = self.accelerator.unwrap_model(self.model)
+        needs_base = "ref_logps" in method.needs and self.beta == 0.0  # else TRL has a reference model
+        self.base_model = twin(base).requires_grad_(False) if needs_base else None
+        self.auxiliary_model = twin(base) if "auxiliary" in method.needs else None
         self._old_logps_next = False
-        self._scored: dict[str, Any] = {}
+        self._loss_inputs: dict[str, Any] | None = None
+        self._sampled: Rollouts | None = None
+        self.scored: dict[str, Any] = {}
 
     # Rollouts
 
     def _sample(self, prompts: list, _: GRPOTrainer) -> dict[str, Any]:
         """TRL's `rollout_func`: complete every prompt, the rows of a group with their own noise."""
-        start = time.perf_counter()
-        prompt_ids, *_ = self._tokenize_prompts(prompts)
+        prompt_ids = self.prompt_ids(prompts)
+        self.rollouts, self._sampled = self._sampled or self.completed(prompt_ids, Counter()), None
+        return {"prompt_ids": prompt_ids, "completion_ids": self.rollouts.ids(), "logprobs": None}
+
+    def prompt_ids(self, prompts: list) -> list[list[int]]:
+        """Token ids of prompts: texts, or conversations through the chat template."""
+        return self._tokenize_prompts(prompts)[0]
+
+    def completed(self, prompt_ids: list[list[int]], seen: Counter[str]) -> Rollouts:
+        """One completion a prompt; `seen` counts how often each prompt was completed in this batch before."""
         training = self.model.training
-        keys, seen = [], Counter()
+        keys = []
         for problem in map(prompt_key, prompt_ids):  # a prompt that comes twice goes on counting its samples
             keys.append(Key(problem, seen[problem], self.state.global_step if training else EVALUATION_STEP))
             seen[problem] += 1
-        self.rollouts = self.engine.generate(
-            prompt_ids,
-            keys,
-            max_tokens=self.max_completion_length,
-            temperature=self.temperature,
-            keep_hidden="hidden" in self.method.needs,
+        return self.generated(
+            prompt_ids, keys, self.max_completion_length, keep_hidden="hidden" in self.method.needs
+        )
+
+    def generated(
+        self, prompts: list, keys: list[Key], limits: int | list[int], keep_hidden: bool
+    ) -> Rollouts:
+        """Completions by the rollout engine at the training temperature, on its clock."""
+        start = time.perf_counter()
+        rollouts = self.engine.generate(
+            prompts, keys, max_tokens=limits, temperature=self.temperature, keep_hidden=keep_hidden
         )
         self.seconds["rollout"] += time.perf_counter() - start
-        return {"prompt_ids": prompt_ids, "completion_ids": self.rollouts.ids(), "logprobs": None}
+        return rollouts
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, *rest, **named
@@ -102,9 +138,43 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self._old_logps_next and model is self.model:
             self._old_logps_next = False
             return self._kept("logps", logits_to_keep), None, None
-        return super()._get_per_token_logps_and_entropies(
+        logps, entropies, auxiliary_loss = super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *rest, **named
         )
+        if self._loss_inputs is not None:
+            logps = self._live(self._loss_inputs, logps, entropies)
+        return logps, entropies, auxiliary_loss
+
+    def _live(self, inputs: dict[str, Any], logps: Tensor, entropies: Tensor) -> Tensor:
+        """Let the method act on this micro-batch: new advantages in `inputs`, log-probs for its ratio returned."""
+        mask = (inputs["completion_mask"] * inputs.get("tool_mask", 1)).bool()
+        old = inputs.get("old_per_token_logps", logps).detach()
+        if self.method.is_live:
+            reference = inputs.get("ref_per_token_logps")
+            credit = self.method.live(
+                LiveBatch(
+                    inputs["completion_ids"],
+                    mask,
+                    old.double(),
+                    logps.detach().double(),
+                    entropies.detach().double(),
+                    None if reference is None else reference.double(),
+                    self.epsilon_low,
+                    self.epsilon_high,
+                    self.beta,
+                ),
+                inputs["advantages"].double().where(mask, 0.0),
+            )
+            inputs["advantages"] = credit.values.to(inputs["advantages"].dtype)
+            self._record(credit.metrics)
+        if self.method.surrogate.changes_ratio:
+            logps = old + self.method.surrogate.log_ratio(logps - old, mask)
+        return logps
+
+    def _record(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            key = name if name in COMMON_METRICS else f"{self.method.name}/{name}"
+            self._metrics["train"][key].append(value)
 
     def _kept(self, name: str, width: int) -> Tensor:
         """A float signal of the last rollouts, padded to `width` columns, in the precision of the loss."""
@@ -117,7 +187,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         start = time.perf_counter()
         raw: dict[int, list[float | None]] = {}
         funcs = self.reward_funcs
-        self.reward_funcs = [self._recorded(i, f, raw) for i, f in enumerate(funcs)]
+        named = zip(self.reward_func_names, funcs, strict=True)
+        self.reward_funcs = [recorded(f, name, i, raw) for i, (name, f) in enumerate(named)]
         try:
             single = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         finally:
@@ -134,7 +205,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         # None is TRL's "does not apply to this row"; NaN is "could not be judged" and spoils the row.
         terms = terms.masked_fill(skipped, 0.0)
         total = (terms * self.reward_weights.to(terms)).sum(1).masked_fill(skipped.all(1), math.nan)
-        self._scored = {
+        self.scored = {
             "rewards": total,
             "terms": dict(zip(self.reward_func_names, terms.T, strict=True)),
             "prompts": prompts,
@@ -144,97 +215,42 @@ class CreditGRPOTrainer(GRPOTrainer):
         self.seconds["reward"] += time.perf_counter() - start
         return single
 
-    def _recorded(self, index: int, func: Callable, raw: dict[int, list[float | None]]) -> Callable:
-        """`func` with its values kept as Python floats; reward models stay as they are."""
-        name = self.reward_func_names[index]
-        if isinstance(func, nn.Module):
-            return func
-        if is_async_callable(func):
-
-            async def recorded(**named):
-                raw[index] = [checked_reward(value, name, i) for i, value in enumerate(await func(**named))]
-                return raw[index]
-        else:
-
-            def recorded(**named):
-                raw[index] = [checked_reward(value, name, i) for i, value in enumerate(func(**named))]
-                return raw[index]
-
-        return recorded
+    def rewards_of(self, inputs: list[dict], completion_ids: list[list[int]]) -> Tensor:
+        """Rewards (n,) float64 of completions beside the batch, each to the prompt of its row of the data set."""
+        texts = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+        if not isinstance(inputs[0]["prompt"], str):
+            texts = [[{"role": "assistant", "content": text}] for text in texts]
+        kept = self.scored
+        self._calculate_rewards(inputs, [row["prompt"] for row in inputs], texts, completion_ids)
+        rewards, self.scored = self.scored["rewards"], kept
+        return rewards
 
     # Credit
 
     def _generate_and_score_completions(self, inputs):
+        if self.method.dynamic_sampling and self.model.training:
+            inputs, self._sampled, counts = with_variance(self, inputs)
+            self._record(counts)
         window = self.args.steps_per_generation * self.num_iterations
         off_policy = self.args.gradient_accumulation_steps % window != 0
         self._old_logps_next = self.engine is not None and off_policy
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        start = time.perf_counter()
-        credit = self.method.credit(self._rollout_batch(inputs, output))
+        start, elsewhere = time.perf_counter(), sum(self.seconds.values())
+        credit = self.method.credit(rollout_batch(self, inputs, output))
         rows, width = output["completion_ids"].shape
         first = self.accelerator.process_index * rows
         precision = torch.promote_types(self.model.dtype, torch.float32)
         output["advantages"] = credit.values[first : first + rows, :width].to(precision)
         if self.rollouts is not None:
             output["sampling_entropies"] = self._kept("entropies", width)
-        for name, value in credit.metrics.items():
-            key = name if name in COMMON_METRICS else f"{self.method.name}/{name}"
-            self._metrics["train"][key].append(value)
-        self.seconds["credit"] += time.perf_counter() - start
+        self._record(credit.metrics)
+        # rollouts and rewards that the method asked for are on their own clocks
+        self.seconds["credit"] += time.perf_counter() - start + elsewhere - sum(self.seconds.values())
         return output
 
-    def _rollout_batch(self, inputs: list[dict], output: dict[str, Any]) -> RolloutBatch:
-        """The batch of all processes as a method sees it."""
-        width = output["completion_ids"].shape[1]
-        mask = output["completion_mask"] * output.get("tool_mask", 1)
-        columns = {key: [row.get(key) for row in inputs] for key in inputs[0] if key != "prompt"}
-        said = {"prompts": self._scored["prompts"], "completions": self._scored["completions"]}
-        calls = {**said, "completion_ids": self._scored["completion_ids"], **columns}
-        known: dict[str, Any] = {
-            name: gather_object([as_text(value) for value in values]) for name, values in said.items()
-        }
-        if "reference" in columns:
-            known["references"] = gather_object(columns["reference"])
-        if "ref_per_token_logps" in output:
-            known["ref_logps"] = self._gathered(output["ref_per_token_logps"])
-        if self.rollouts is None and "old_per_token_logps" in output:
-            known["logps"] = self._gathered(output["old_per_token_logps"] * mask)
-        if self.rollouts is not None:
-            for name in ("logps", "entropies", "sum_sq_probs", "hidden"):
-                if (value := getattr(self.rollouts, name)) is not None:
-                    tail = (0, 0) * (value.dim() - 2) + (0, width - value.shape[1])
-                    known[name] = self._gathered(nn.functional.pad(value, tail))
-
-        def forward() -> dict[str, Tensor]:
-            signals = forward_signals(
-                self.accelerator.unwrap_model(self.model),
-                *(output[k] for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")),
-                temperature=self.temperature,
-                rows=self.args.per_device_train_batch_size,
-            )
-            return {name: self._gathered(value) for name, value in signals.items()}
-
-        def per_token(func: Callable) -> Tensor:
-            rows = func(**calls)
-            padded = [list(row)[:width] + [0] * (width - len(row)) for row in rows]
-            return self._gathered(torch.tensor(padded, device=mask.device))
-
-        return RolloutBatch.from_tensors(
-            self._gathered(output["completion_ids"]),
-            self._gathered(mask).bool(),
-            self._scored["rewards"],
-            self.num_generations,
-            reward_terms=self._scored["terms"],
-            provider=PolicySignals(
-                known,
-                {name: lambda func=func: per_token(func) for name, func in self.signal_funcs.items()},
-                forward,
-            ),
-        )
-
-    def _gathered(self, values: Tensor) -> Tensor:
+    def gathered(self, values: Tensor) -> Tensor:
         """Rows of all processes, padded to a common width."""
         return self.accelerator.gather(self.accelerator.pad_across_processes(values, dim=1))
 
@@ -247,6 +263,13 @@ class CreditGRPOTrainer(GRPOTrainer):
             and not self._entropy_bonus_enabled
             and not self.aux_loss_enabled
         )
+        if self.model.training and (self.method.is_live or self.method.surrogate.changes_ratio):
+            # every row counts for a live weighting; a copy, since TRL uses `inputs` again with num_iterations > 1
+            self._loss_inputs = dict(inputs)
+            try:
+                return super()._compute_loss(model, self._loss_inputs)
+            finally:
+                self._loss_inputs = None
         if "sampling_entropies" not in inputs or not self.model.training or not only_credit:
             return super()._compute_loss(model, inputs)
         keep = (inputs["advantages"] != 0).any(1)
@@ -272,3 +295,21 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self.loss_type in MEAN_OVER_ROWS:
             return loss * rows
         return loss * (kept / tokens) if self.loss_type in MEAN_OVER_TOKENS else loss
+
+    # What was learnt
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        learnt: dict[str, Any] = {"method": self.method.state_dict()}
+        if self.auxiliary_model is not None:
+            learnt["auxiliary"] = self.auxiliary_model.state_dict()
+        if self.args.should_save:
+            torch.save(learnt, Path(output_dir) / LEARNT)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (path := Path(checkpoint) / LEARNT).exists():
+            learnt = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            self.method.load_state_dict(learnt["method"])
+            if self.auxiliary_model is not None:
+                self.auxiliary_model.load_state_dict(learnt["auxiliary"])

@@ -228,7 +228,9 @@ class RolloutBatch:
         """log π_old of every token of each request's target: (its tokens,) float64 each."""
         found = [x.detach().double() for x in self._worker("score")(list(requests))]
         if len(found) != len(requests) or any(x.ndim != 1 for x in found):
-            raise ValueError(f"score: expected {len(requests)} vectors, got {[tuple(x.shape) for x in found]}")
+            raise ValueError(
+                f"score: expected {len(requests)} vectors, got {[tuple(x.shape) for x in found]}"
+            )
         return found
 
     def logps_given(self, prompts: Sequence[str]) -> Tensor:

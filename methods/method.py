@@ -65,7 +65,9 @@ class Method:
         if self._sequence_level:
             for part in (self.weighting, self.control):
                 if part is not None and not isinstance(part, Uniform):
-                    raise ValueError(self._vanishing(f"token weights of {_label(part)}", "use weighting uniform"))
+                    raise ValueError(
+                        self._vanishing(f"token weights of {_label(part)}", "use weighting uniform")
+                    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from harness.compare.read import ALL
 from harness.compare.statistics import EQUAL
 
 # What makes a method. Not the surrogate: a head-to-head fixes ratio, clip and aggregation.
-FACTORS = ("method.name", "method.shaping", "method.advantage", "method.weighting")
+FACTORS = ("method.name", "method.shaping", "method.advantage", "method.weighting", "method.control")
 # Names of a run and where it is kept; these never change a number that is compared.
 BOOKKEEPING = (
     "seed", "label", "method.name", "results_dir", "experiment_name", "n_jobs",

@@ -18,6 +18,11 @@ from harness.compare.scores import AULC, END, Findings
 from harness.compare.statistics import MIN_SEEDS
 
 AREA = "area under the learning curve"
+COST_NOTE = (
+    "Means over seeds. Generated tokens include the extra ones, beside the batches that were learnt from (dynamic "
+    "sampling, continuations), and are what learning curves count. Extra passes run through the policy or a second "
+    "model beside sampling and loss; a backward pass counts as two. A phase is a share of the time of all phases."
+)
 SHOWN = 20  # commands on the page, each with its seeds
 WORDS = """\
 - **End point**: accuracy on the test problems after the last step, sampled at the evaluation temperature,
@@ -186,7 +191,7 @@ def compose(found: Findings, question: Question) -> str:
     for domain in found.domains[1:]:
         parts += [f"## Domain {domain}", tables.end_table(found, domain), tables.speed_table(found, domain)]
     cost, stability = tables.cost_tables(found)
-    parts += ["## Cost", "Means over seeds; a phase is a share of the time of all phases.", cost]
+    parts += ["## Cost", COST_NOTE, cost]
     parts += [
         "## Stability",
         "Means over the last tenth of the steps; gradient norm: maximum of the whole run.",

@@ -37,6 +37,7 @@ COLUMNS = [
 ]  # fmt: skip
 BASE = "base policy"
 LATE = ("entropy", "zero_variance_share", "truncated_share", "advantage_rms")
+WORK = {"extra_tokens": "of these extra", "pass_tokens": "tokens in extra passes"}  # by column of the metrics
 LAST_SHARE = 0.1  # stability is read off the last tenth of the steps: one batch alone is noise
 
 
@@ -222,9 +223,10 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
     """Per label, means over seeds: tokens, seconds, phase shares, and how training looked over its last
     tenth.
 
-    Columns: label, n, tokens, seconds, `share <phase>` of the sum of all phases, entropy,
-    zero_variance_share, truncated_share, advantage_rms (last tenth of the steps), grad_norm (maximum over
-    steps and seeds), worst_seed (end point over all domains). NaN: not recorded.
+    Columns: label, n, tokens, extra_tokens (of tokens, those generated beside the batches that were learnt
+    from), pass_tokens (through passes beside sampling and loss), seconds, `share <phase>` of the sum of all
+    phases, entropy, zero_variance_share, truncated_share, advantage_rms (last tenth of the steps), grad_norm
+    (maximum over steps and seeds), worst_seed (end point over all domains). NaN: not recorded.
     """
     metrics = records.metrics
     phases = [name for name in metrics.columns if name.startswith("seconds_")]
@@ -235,6 +237,8 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
         own = metrics[metrics["label"] == label]
         late = own[is_late[own.index]]
         final = own.groupby("seed")[["tokens", "seconds"]].max().mean()
+        for name in WORK:
+            final[name] = own.groupby("seed")[name].sum().mean() if name in own else np.nan
         spent = own[phases].astype(float).sum()
         row = {"label": label, "n": len(records.seeds(label)), "worst_seed": ends.min()[label], **final}
         row |= {f"share {phase.removeprefix('seconds_')}": spent[phase] / spent.sum() for phase in phases}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.compare.load import Hole
-from harness.compare.scores import AULC, END, GAIN, GREEDY, TOKENS, Findings, cost_and_stability
+from harness.compare.scores import AULC, END, GAIN, GREEDY, TOKENS, WORK, Findings, cost_and_stability
 
 NONE = "–"
 
@@ -113,7 +113,12 @@ def cost_tables(found: Findings) -> tuple[str, str]:
     for row in frame.to_dict("records"):
         head = (found.name(row["label"]), str(row["n"]))
         cost.append(
-            (*head, tokens(row["tokens"]), f"{row['seconds']:.1f}", *(percent(row[name]) for name in shares))
+            (
+                *head,
+                *(tokens(row[name]) for name in ("tokens", *WORK)),
+                f"{row['seconds']:.1f}",
+                *(percent(row[name]) for name in shares),
+            )
         )
         numbers = [_plain(row[key]) for key in ("entropy", "grad_norm", "advantage_rms")]
         percents = [percent(row[key]) for key in ("zero_variance_share", "truncated_share", "worst_seed")]
@@ -121,7 +126,7 @@ def cost_tables(found: Findings) -> tuple[str, str]:
     phases = [f"{name.removeprefix('share ')} %" for name in shares]
     signs = ("entropy", "max gradient norm", "advantage RMS", "groups without variance %", "truncated %")
     return (
-        markdown(("method", "n", "generated tokens", "training seconds", *phases), cost),
+        markdown(("method", "n", "generated tokens", *WORK.values(), "training seconds", *phases), cost),
         markdown(("method", "n", *signs, "worst seed's end point %"), stability),
     )
 

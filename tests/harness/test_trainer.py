@@ -7,7 +7,8 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.rollouts import RolloutEngine
-from harness.trainer import CreditGRPOTrainer, as_text, trimmed
+from harness.rows import as_text, trimmed
+from harness.trainer import CreditGRPOTrainer
 from methods import Credit, Method, MissingSignal, Surrogate
 from methods.advantages.group_mean import GroupMean
 from methods.weightings.uniform import Uniform
@@ -29,7 +30,9 @@ def grpo(loss_type="dapo", **surrogate):
     return Method("grpo", None, GroupMean(), Uniform(), Surrogate(loss_type=loss_type, **surrogate))
 
 
-def make_trainer(tmp_path, policy, method=None, reward=digits, cls=CreditGRPOTrainer, engine=True, **options):
+def make_trainer(
+    tmp_path, policy, method=None, reward=digits, cls=CreditGRPOTrainer, engine=True, reserve=None, **options
+):
     options = {"temperature": 1.0, "max_completion_length": 12, "learning_rate": 1e-3} | options
     args = GRPOConfig(
         output_dir=str(tmp_path),
@@ -48,7 +51,7 @@ def make_trainer(tmp_path, policy, method=None, reward=digits, cls=CreditGRPOTra
         use_cpu=True,
         **options,
     )
-    own = {"method": method or grpo()} if cls is CreditGRPOTrainer else {}
+    own = {"method": method or grpo(), "reserve": reserve} if cls is CreditGRPOTrainer else {}
     if cls is CreditGRPOTrainer and engine:
         own["engine"] = RolloutEngine(policy.model, policy.tokenizer, seed=0)
     with warnings.catch_warnings():

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -153,6 +154,17 @@ def test_cost_and_stability(tree):
     assert row["entropy"] == pytest.approx((1 / 19 + 1 / 20) / 2)  # the last two of 20 steps
     assert row["grad_norm"] == 2.0
     assert row["worst_seed"] == pytest.approx(0.6)
+
+
+def test_work_beside_the_batches_is_summed_over_steps_and_averaged_over_seeds(tree):
+    for seed, extra in ((0, 10), (1, 30)):
+        folder = tree.run("grpo", seed)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        lines = [line | {"extra_tokens": extra, "pass_tokens": 5} for line in lines]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records = load(tree.root)
+    (row,) = cost_and_stability(records, scores(records), GRPO).to_dict("records")
+    assert (row["extra_tokens"], row["pass_tokens"]) == (20 * 20, 5 * 20)
 
 
 def test_base_rows_fit_the_tidy_table(tree):

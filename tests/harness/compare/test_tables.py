@@ -80,7 +80,7 @@ def test_base_cost_holes_and_differences(tree):
     page = found(tree)
     assert row(base_table(page), "all") == ["all", "40.0", "50.0", "55.0 (T=0.3)", "1"]
     cost, stability = cost_tables(page)
-    assert row(cost, "grpo") == ["grpo", "1", "2.0 k", "30.0", "75.0", "25.0"]
+    assert row(cost, "grpo") == ["grpo", "1", "2.0 k", "–", "–", "30.0", "75.0", "25.0"]  # records without counted work
     assert row(stability, "grpo")[2:] == ["0.0513", "2", "0.9", "25.0", "0.0", "70.0"]
     assert row(holes_table(page.records.holes), "grpo-aaaaaaaa")[1:3] == ["1", "failed: no memory"]
     assert row(differences_table(page), "lampo") == ["lampo", "trainer.learning_rate", "0.001", "0.0001"]
