@@ -76,6 +76,13 @@ class CreditGRPOTrainer(GRPOTrainer):
                 f"method {method.name!r}: dynamic sampling takes the harness's rollout engine and fresh prompts: give "
                 "engine=… and reserve=…, or load the method with dynamic_sampling=0"
             )
+        stated = getattr(method.shaping, "max_tokens", args.max_completion_length)
+        if stated != args.max_completion_length:
+            raise ValueError(
+                f"method {method.name!r}: its shaping counts on completions of {stated} tokens at most, but "
+                f"max_completion_length is {args.max_completion_length}: load it with "
+                f"shaping.max_tokens={args.max_completion_length}"
+            )
         if method.surrogate.changes_ratio and args.beta > 0:
             raise ValueError(
                 f"method {method.name!r}: its surrogate changes the ratio, and a KL term (beta={args.beta}) would be "

@@ -167,28 +167,26 @@ class PolicyWork(PolicySignals):
 
     def input_gradients(self, targets: Tensor) -> Tensor:
         self._alone("input_gradients")
-        self._count(3 * self._length())
-        width, model, found = targets.shape[1], self.model, []
+        model, look_up = self.model, self.model.get_input_embeddings()
+        found = torch.zeros(targets.shape, dtype=torch.float64, device=targets.device)
         training = model.training
         model.eval()
         try:
-            for i in range(0, len(targets), self.rows):
-                prompt_ids, prompt_mask, ids, mask = (place[i : i + self.rows] for place in self.places)
-                look_up = model.get_input_embeddings()
+            for rows in targets.any(1).nonzero()[:, 0].split(self.rows):
+                prompt_ids, prompt_mask, ids, mask = places = [place[rows] for place in self.places]
                 with torch.no_grad():
                     embedded = look_up(torch.cat([prompt_ids, ids], dim=1))
                 embedded.requires_grad_()
                 with torch.enable_grad():
-                    log_probs = completion_log_probs(
-                        model, prompt_ids, prompt_mask, ids, mask, self.trainer.temperature, embedded
-                    )
+                    log_probs = completion_log_probs(model, *places, self.trainer.temperature, embedded)
                     likelihood = log_probs.gather(2, ids[..., None]).squeeze(2)
-                    chosen = likelihood.where(targets[i : i + self.rows], 0.0).sum()
+                    chosen = likelihood.where(targets[rows], 0.0).sum()
                 (gradient,) = torch.autograd.grad(chosen, embedded)
-                found.append((gradient * embedded.detach()).sum(-1)[:, -width:].double())
+                found[rows] = (gradient * embedded.detach()).sum(-1)[:, -targets.shape[1] :].double()
+                self._count(3 * int(prompt_mask.sum() + mask.sum()))
         finally:
             model.train(training)
-        return torch.cat(found)
+        return found
 
     def auxiliary(self, batch: RolloutBatch) -> PolicyAuxiliary:
         self._alone("auxiliary")

@@ -133,7 +133,7 @@ class RolloutBatch:
     prompts = Signal("N", "text")
     completions = Signal("N", "text")
     references = Signal("N", "text or None")  # a reference solution where the suite has one
-    token_texts = Signal("N", "texts")  # the text of every token of a row, from its first to its last
+    token_texts = Signal("N", "texts")  # the text of every token of a row that is in the mask
 
     def __post_init__(self) -> None:
         ids, count = self.completion_ids, len(self.completion_ids)

@@ -1,7 +1,8 @@
 """Randomness of methods: keyed by what was sampled, so that the same rollouts always get the same draws.
 
 Neither the order of rows, nor padding, nor what else is in the batch changes a draw, and a resumed run repeats
-it. No global generator is touched.
+it. No global generator is touched. Equal groups get equal draws whatever their prompts: where completions are but
+a letter or two, noise comes again.
 """
 
 import hashlib

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 Split = Literal["train", "validation", "test", "curve"]
+# Share of each split in percent of the range of problem hashes: a problem is always of the same one.
+SPLIT_PERCENT = {"test": (0, 25), "validation": (25, 40), "curve": (40, 55), "train": (55, 100)}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Scores of whole completions under the policy that sampled them, and the spread of their weights."""
 
-import zlib
-
 import torch
 from torch import Tensor
 
 from methods.batch import RolloutBatch
+from methods.draws import row_uniforms
 from methods.groups import deviations, sample_std
+
+ROWS = 64  # of a block in float64: the log-probs of a whole batch would be a second copy of them
 
 
 def group_scores(batch: RolloutBatch, score: str) -> tuple[Tensor, Tensor]:
@@ -16,7 +17,8 @@ def group_scores(batch: RolloutBatch, score: str) -> tuple[Tensor, Tensor]:
             sum     Σ_t log π_old(o_it); at thousands of tokens σ(Δ) is 0 or 1
             zscore  the means as (s_i − s̄) / (std + 1e-4) over the group's scored rows; 1e-4 as for rewards
     """
-    total = batch.logps.double().masked_fill(~batch.mask, 0.0).sum(1)
+    rows = zip(batch.logps.split(ROWS), batch.mask.split(ROWS), strict=True)
+    total = torch.cat([logps.double().masked_fill(~mask, 0.0).sum(1) for logps, mask in rows])
     scored = batch.grouped(batch.valid & (batch.lengths > 0))
     if score == "sum":
         return batch.grouped(total), scored
@@ -28,12 +30,15 @@ def group_scores(batch: RolloutBatch, score: str) -> tuple[Tensor, Tensor]:
 
 
 def shuffled_within_groups(s: Tensor, scored: Tensor, batch: RolloutBatch) -> Tensor:
-    """Permute s (P, G) among the scored rows of each group, seeded by the batch's tokens, not globally."""
-    seed = zlib.crc32(batch.completion_ids[batch.mask].cpu().numpy().tobytes())
-    draws = torch.rand(s.shape, generator=torch.Generator().manual_seed(seed)).to(s.device)
-    # scored rows first, in random order and in their own: the k-th of the second gets the k-th of the first
-    source = draws.masked_fill(~scored, 2.0).argsort(dim=1, stable=True)
-    place = (~scored).to(torch.int8).argsort(dim=1, stable=True)
+    """Permute s (P, G) among the scored rows of each group; the permutation follows from the group's tokens."""
+    # the row with the k-th smallest draw of one kind gets the score of that with the k-th smallest of another:
+    # wherever rows stand, the same one gets the same score; rows without one come last and keep theirs
+    place, source = (
+        batch.grouped(row_uniforms(batch, f"shuffled scores, {end}"))
+        .masked_fill(~scored, 2.0)
+        .argsort(dim=1, stable=True)
+        for end in ("to", "from")
+    )
     return s.scatter(1, place, s.gather(1, source))
 
 

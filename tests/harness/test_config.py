@@ -225,7 +225,7 @@ def test_experiments_open_with_their_command_and_compose(path):
     cfgs = plan([f"experiment={path.stem}", "seed=0"], sweep=False, config_dir=None)  # hydra.mode sweeps
     assert len(cfgs) > 1
     for cfg in cfgs:
-        assert cfg.experiment_name.startswith({"controls": "demo"}.get(path.stem, path.stem))
+        assert cfg.experiment_name.startswith({"controls": "demo", "token_controls": "demo"}.get(path.stem, path.stem))
         assert cfg.method.surrogate == cfgs[0].method.surrogate, "one for all, whatever the preset chooses"
 
 

@@ -113,14 +113,21 @@ def interrupt_at(monkeypatch, update):
     )
 
 
-@pytest.mark.parametrize("update", [1, 4, 5, 7])
-def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(configured, monkeypatch, update):
-    whole = configured("method=delta", results="whole")
+# besides a method without memory: one with a critic, a second model, fresh prompts, credit at every update
+@pytest.mark.parametrize(
+    ("method", "update"),
+    [("delta", 1), ("delta", 4), ("delta", 5), ("delta", 7)]
+    + [(name, 5) for name in ("ppo", "prime", "dapo", "fipo", "vine_ppo")],
+)
+def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(
+    configured, monkeypatch, method, update
+):
+    whole = configured(f"method={method}", results="whole")
     run(whole)
     assert (
         len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1
     )  # there is something to lose
-    cut = configured("method=delta", results="cut")
+    cut = configured(f"method={method}", results="cut")
     with monkeypatch.context() as patch:
         interrupt_at(patch, update)
         with pytest.raises(KeyboardInterrupt):

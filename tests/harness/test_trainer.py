@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
+from harness.load import load_method
 from harness.rollouts import RolloutEngine
 from harness.rows import as_text, trimmed
 from harness.trainer import CreditGRPOTrainer
@@ -321,3 +322,10 @@ def test_the_callers_configuration_is_not_changed(tmp_path):
 def test_conversations_reach_a_method_as_text(tmp_path):
     assert as_text("3+4") == "3+4"
     assert as_text([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a\nb"
+
+
+def test_a_shaping_that_counts_on_another_length_is_refused(tmp_path):
+    method = load_method("dapo", ["dynamic_sampling=0"])  # made for the runner's 64 tokens
+    with pytest.raises(ValueError, match="64 tokens at most, but max_completion_length is 12.*shaping.max_tokens=12"):
+        make_trainer(tmp_path, make_policy(), method)
+    make_trainer(tmp_path, make_policy(), load_method("dapo", ["dynamic_sampling=0", "shaping.max_tokens=12"]))

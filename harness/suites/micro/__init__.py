@@ -17,12 +17,10 @@ from random import Random
 
 from harness.suites.micro import code, math, science
 from harness.suites.micro.items import Item, common_prefix
-from harness.suites.problem import Problem, Split, Verdict
+from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict
 
 DOMAINS = {"math": math, "code": code, "science": science}
 SEPARATOR = ";"
-# Share of all prompts, in percent of the hash range; the rest is for training.
-SPLIT_PERCENT = {"test": (0, 25), "validation": (25, 40), "curve": (40, 55), "train": (55, 100)}
 MAX_TRIES = 20_000  # draws without a new problem before the possible ones count as used up
 
 

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from methods import MissingSignal
+from methods import MissingSignal, RolloutBatch
 from methods.advantages.leave_one_out import LeaveOneOut
 from methods.advantages.pairwise import Pairwise
 
@@ -155,7 +156,7 @@ def test_shuffled_permutes_scores_inside_the_group(random_batch, close):
         assert min(gaps) < 1e-12
 
 
-def test_shuffled_is_seeded_by_the_batch_and_leaves_the_global_generator_alone(random_batch):
+def test_shuffled_is_the_same_again_and_leaves_the_global_generator_alone(random_batch):
     batch = random_batch(groups=8)
     state = torch.get_rng_state()
     first = advantages(batch, weight="shuffled")
@@ -163,6 +164,26 @@ def test_shuffled_is_seeded_by_the_batch_and_leaves_the_global_generator_alone(r
     torch.rand(1)
     assert torch.equal(first, advantages(batch, weight="shuffled"))
     assert not torch.equal(first, advantages(batch, weight="self"))
+
+
+def test_shuffled_follows_from_the_group_alone(random_batch):
+    batch = random_batch(groups=4)
+    whole = advantages(batch, weight="shuffled")
+    for g in range(4):
+        rows = slice(6 * g, 6 * g + 6)
+        alone = RolloutBatch.from_tensors(
+            batch.completion_ids[rows], batch.mask[rows], batch.rewards[rows], 6, logps=batch.logps[rows]
+        )
+        assert torch.equal(advantages(alone, weight="shuffled"), whole[rows])
+
+
+@pytest.mark.parametrize("weight", ["self", "winner", "lambdarank", "constant", "shuffled"])
+def test_rows_permute_along(random_batch, close, weight):
+    batch, order = random_batch(groups=1), [4, 2, 0, 5, 1, 3]
+    moved = RolloutBatch.from_tensors(
+        batch.completion_ids[order], batch.mask[order], batch.rewards[order], 6, logps=batch.logps[order]
+    )
+    close(advantages(moved, weight=weight), advantages(batch, weight=weight)[order])
 
 
 def test_shuffled_does_not_depend_on_padding(random_batch, batch_of):
@@ -226,6 +247,32 @@ def test_high_temperature_is_half_rloo(random_batch, close, weight):
     close(
         advantages(batch, weight=weight, temperature=1e9, pair_norm="weights"), 2 * half_rloo, tolerance=1e-8
     )
+
+
+@pytest.mark.parametrize("weight", ["self", "winner", "lambdarank", "shuffled"])
+def test_infinite_temperature_is_rloo_to_the_last_digits(random_batch, close, weight):
+    batch = random_batch()
+    rloo = LeaveOneOut()(batch).values[:, 0]
+    close(advantages(batch, weight=weight, temperature=math.inf, pair_norm="weights"), rloo, tolerance=1e-14)
+    close(advantages(batch, weight=weight, temperature=math.inf), rloo / 2, tolerance=1e-14)
+    close(advantages(batch, weight="constant", pair_norm="weights"), rloo, tolerance=1e-14)
+
+
+# s = (-1, -0.5, -2): row 1 beats both, row 0 beats row 2; R = (1, 0, 0.5). Pairs that count, as τ → 0:
+# self        where the row itself is ahead: 0 against 2; 1 against 0 and 2
+# winner      where the better answer is ahead: 0 against 2 only
+# lambdarank  where it is behind: 0 against 1, 2 against 1
+COLD = {"self": [0.5, -1.5, 0.0], "winner": [0.5, 0.0, -0.5], "lambdarank": [1.0, -1.5, 0.5]}
+
+
+@pytest.mark.parametrize("weight", COLD)
+def test_low_temperature_counts_a_pair_or_does_not(small, close, weight):
+    close(advantages(small, weight=weight, temperature=1e-3), [a / 2 for a in COLD[weight]])
+
+
+def test_low_temperature_under_its_own_weights_is_the_mean_over_whom_one_beats(small, close):
+    # row 0 beats row 2 only, row 1 both; row 2 beats none and is held against the nearest, row 0
+    close(advantages(small, temperature=1e-3, pair_norm="weights"), [0.5, -0.75, -0.5])
 
 
 def test_not_zero_sum_but_by_the_tanh_formula(random_batch, close):
@@ -296,6 +343,23 @@ def test_weights_that_underflow_still_normalise(batch_of, close, weight):
 def test_float32_signals_count_in_float64(batch_of):
     batch = batch_of(REWARDS, 3, mask=MASK, logps=LOGPS.float())
     assert Pairwise()(batch).values.dtype == torch.float64
+
+
+def test_memory_grows_with_pairs_and_the_credit_map_only(batch_of):
+    """Of 1024 × 512 tokens float64 nothing but the credit map itself is made."""
+    batch = batch_of([1.0, 0.0] * 512, 8, length=512, logps=-torch.rand(1024, 512))
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.dtype == torch.float64 and result._base is None:
+                sizes.append(result.untyped_storage().nbytes())
+            return result
+
+    with Sizes():
+        Pairwise()(batch)
+    assert sorted(sizes)[-1] == 1024 * 512 * 8 and sorted(sizes)[-2] <= 64 * 512 * 8
 
 
 def test_constant_weight_needs_no_signal(batch_of):
