@@ -51,6 +51,8 @@ OWNED = {
     "epsilon": "method/surrogate",
     "epsilon_high": "method/surrogate",
     "delta": "method/surrogate",
+    "sapo_temperature_pos": "method/surrogate",
+    "sapo_temperature_neg": "method/surrogate",
     "scale_rewards": "method/advantage",
     "reward_weights": "method/shaping",
     "mask_truncated_completions": "the method, which sees every completion",

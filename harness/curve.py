@@ -79,6 +79,8 @@ class LearningCurve(TrainerCallback):
         work = self.trainer.work
         self.tokens += round(logs["completions/mean_length"] * completions) + work["extra_tokens"]
         line = {ours: logs[theirs] for ours, theirs in TRL_METRICS.items() if theirs in logs}
+        if "cispo_clip_ratio" in logs:  # another name for the share of tokens whose ratio was bounded
+            line["clip_share"] = logs["cispo_clip_ratio"]
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
         line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}

@@ -166,8 +166,8 @@ class CreditGRPOTrainer(GRPOTrainer):
                     logps.detach().double(),
                     entropies.detach().double(),
                     None if reference is None else reference.double(),
-                    self.epsilon_low,
-                    self.epsilon_high,
+                    self.method.surrogate.epsilon,  # TRL's are the cap with CISPO
+                    self.method.surrogate.epsilon_high,
                     self.beta,
                 ),
                 inputs["advantages"].double().where(mask, 0.0),

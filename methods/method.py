@@ -118,12 +118,16 @@ class Method:
         return Credit(values, {name: float(value) for name, value in metrics.items()})
 
     def live(self, now: LiveBatch, values: Tensor) -> Credit:
-        """The credit map of a micro-batch (B, T) float64 under current log-probs, from the frozen one."""
+        """The credit map of a micro-batch (B, T) float64 under current log-probs, from the frozen one.
+
+        ``scale`` has acted on the frozen one.
+        """
         credit = self._live("weighting", now, Credit(values))
-        if self.control is None:
-            return credit
-        controlled = self._live("control", now, credit)
-        return Credit(controlled.values, {**credit.metrics, **controlled.metrics})
+        metrics = credit.metrics
+        if self.control is not None:
+            credit = self._live("control", now, credit)
+            metrics = {**metrics, **credit.metrics}
+        return Credit(self.surrogate.bounded(credit.values), metrics)
 
     def _live(self, field: str, now: LiveBatch, credit: Credit) -> Credit:
         part = getattr(self, field)

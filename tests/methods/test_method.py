@@ -335,12 +335,14 @@ def test_what_parts_have_learnt_goes_with_the_method(batch_of):
     assert second.advantage.seen == 1
 
 
-def test_the_surrogate_bounds_the_map(batch_of, close):
+def test_the_surrogate_bounds_the_map(batch_of, now, close):
     class Floored(Surrogate):
         def bounded(self, credit):
             return credit.clamp(min=-0.1)
 
     close(method(surrogate=Floored()).credit(batch_of([1.0, 0.0], 2)).values, [[0.5, 0.5], [-0.1, -0.1]])
+    live = method(surrogate=Floored(), weighting=Doubling())
+    close(live.live(now, torch.tensor([[1.0, 1.0], [-0.1, 0.0]]).double()).values, [[2, 2 * math.e], [-0.2 / math.e, 0]])
 
 
 def test_sequence_level_ratio_is_refused_with_token_advantages_and_controls(batch_of):
