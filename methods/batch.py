@@ -216,7 +216,7 @@ class RolloutBatch:
     @property
     def lengths(self) -> Tensor:
         """(N,) int64: tokens inside the mask."""
-        return self.mask.sum(1)
+        return self.mask.count_nonzero(1)
 
     def grouped(self, x: Tensor) -> Tensor:
         """(N, …) → (N/G, G, …)."""

@@ -92,7 +92,7 @@ class Method:
         """
         shaped = batch if self.shaping is None else self._shaped(batch)
         credit = self._part("advantage", self.advantage, shaped)
-        count = int((shaped.mask & shaped.valid[:, None]).sum())
+        count = int((shaped.mask & shaped.valid[:, None]).count_nonzero())  # a sum would hold integers
         spread, _ = deviations(shaped.grouped(shaped.rewards), shaped.grouped(shaped.valid))
         metrics = {
             "advantage_rms": _rms(credit.values, count),

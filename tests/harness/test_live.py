@@ -51,11 +51,17 @@ def test_a_live_weighting_that_changes_nothing_gives_the_frozen_gradient(tmp_pat
 def test_credit_given_at_the_step_is_what_the_loss_reads(tmp_path):
     once, batch = prepared(tmp_path / "once", Live())
     thrice, same = prepared(tmp_path / "thrice", Live(3.0))
-    kept = same["advantages"].clone()
     first = gradient(once, batch, moves(once))
     assert relative(3 * first, gradient(thrice, same, moves(thrice))) < 1e-6
-    assert torch.equal(same["advantages"], kept)  # TRL reads the batch again with num_iterations > 1
     assert thrice._metrics["train"]["live/seen"] == [1.0]
+
+
+def test_the_batch_keeps_its_frozen_credit(tmp_path):
+    trainer, batch = prepared(tmp_path, Live(3.0))  # TRL reads it again with num_iterations > 1
+    kept = batch["advantages"].clone()
+    trainer.current_gradient_accumulation_steps = 1
+    trainer._compute_loss(trainer.model, batch)
+    assert torch.equal(batch["advantages"], kept)
 
 
 def test_it_sees_current_and_old_log_probs_of_every_row(tmp_path):

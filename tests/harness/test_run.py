@@ -137,6 +137,24 @@ def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(
     assert all_lines(run_dir(cut)) == all_lines(run_dir(whole))
 
 
+def test_dynamic_sampling_draws_on_problems_that_no_step_has_of_its_own(configured, monkeypatch):
+    seen = {}
+    create = CreditGRPOTrainer.__init__
+
+    def keep(self, *arguments, **named):
+        seen.update(named)
+        create(self, *arguments, **named)
+
+    monkeypatch.setattr(CreditGRPOTrainer, "__init__", keep)
+    run(configured("method=dapo", "method.dynamic_sampling=3", "trainer.steps=2"))
+    first = [row["problem"] for row in seen["train_dataset"]]
+    assert first == list(range(2 * 6))
+    spare = [seen["reserve"](step, turn) for step in (0, 1) for turn in (1, 2, 3)]
+    assert all(len(rows) == 6 * 4 for rows in spare)  # six prompts, four completions each
+    assert all(row == rows[i // 4 * 4] for rows in spare for i, row in enumerate(rows))
+    assert [row["problem"] for rows in spare for row in rows[::4]] == list(range(12, 12 + 2 * 3 * 6))
+
+
 @pytest.mark.parametrize("evaluation", ["sampled", "greedy"])
 def test_an_interruption_at_the_end_repeats_only_the_last_evaluation(configured, monkeypatch, evaluation):
     whole, cut = configured(results="whole"), configured(results="cut")
