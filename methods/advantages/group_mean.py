@@ -32,6 +32,10 @@ class GroupMean:
         if not self.epsilon >= 0:
             raise ValueError(f"GroupMean.epsilon must not be negative, got {self.epsilon}")
 
+    @property
+    def scope(self) -> str:
+        return "batch" if self.scale == "batch" else "group"
+
     def __call__(self, batch: RolloutBatch) -> Credit:
         rewards, votes = batch.grouped(batch.rewards), batch.grouped(batch.valid)
         assert rewards.shape == votes.shape == (len(batch.rewards) // batch.group_size, batch.group_size)

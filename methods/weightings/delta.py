@@ -1,7 +1,7 @@
 """DelTA: discriminative token weights from the geometry of token gradients."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -28,8 +28,11 @@ class Delta:
                     most high/low, as tokens with A = 0 become many · active: tokens with A ≠ 0
     proxy           hidden: v = (1 − p)·h, as in the code · head: all of (e_y − p)hᵀ, needs ``probs``
 
-    One side empty: w = 1. Metrics: weight_mass = Σw|A|/Σ|A|, weight_sd over credited tokens, one_sided.
+    Scope: the rollout batch. One side empty: w = 1. Metrics: weight_mass = Σw|A|/Σ|A|, weight_sd over credited
+    tokens, one_sided.
     """
+
+    scope: ClassVar[str] = "batch"
 
     refine: int = 1
     bounds: tuple[float, float] = (0.8, 1.2)
