@@ -78,7 +78,7 @@ def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:
         lines.append(f"Records: {runs[0]}")
     else:
         names = [cfg.label.rpartition("-")[0] for cfg in cfgs]
-        baseline = "grpo" if "grpo" in names else names[0]
+        baseline = next((name for name in names if name.partition("+")[0] == "grpo"), names[0])
         lines.append(f"Compare: python -m harness.compare runs={runs[0].parent.parent} baseline={baseline}")
     return "\n".join(lines), not unfinished
 

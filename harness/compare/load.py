@@ -58,9 +58,17 @@ class Records:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """label -> display name: the label without its hash wherever that is unambiguous."""
-        counts = Counter(map(without_hash, self.labels))
-        return {label: short if counts[short := without_hash(label)] == 1 else label for label in self.labels}
+        """label -> display name: the label without its hash, and without the overrides that all labels share,
+        wherever that is unambiguous.
+        """
+        parts = {label: without_hash(label).split("+") for label in self.labels}
+        shared = set.intersection(*(set(own[1:]) for own in parts.values())) if parts else set()
+        short = {
+            label: "+".join([own[0], *(part for part in own[1:] if part not in shared)])
+            for label, own in parts.items()
+        }
+        counts = Counter(short.values())
+        return {label: name if counts[name] == 1 else label for label, name in short.items()}
 
     def resolve(self, name: str) -> str:
         """The label that `name` (a label, or a label without its hash) stands for; UsageError otherwise."""

@@ -36,8 +36,10 @@ COLOURS = (
     "#56B4E9",
     "#8C8C00",
 )  # the last: yellow, darkened
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # when the colours are used up, the next round is dashed
-MARKERS = ("o", "s", "D")
+DASHES = (  # when the colours are used up, the next round is dashed
+    "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)),
+)  # fmt: skip
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#666666"
 FULL = 101.0  # percent at which axes end, though a t interval may reach further
 WIDTH = 7.0  # inches: two columns of a paper
@@ -252,7 +254,11 @@ def _legend(figure: Figure, lines: list[Line2D], base: dict[str, str]) -> None:
         Line2D([], [], color=GREY, linestyle=BASE_DASHES[mode], linewidth=0.9, label=base[mode])
         for mode in base
     ]
-    columns = min(4, len(lines))
+    longest = max(len(line.get_label()) for line in lines)
+    columns = min(4, len(lines), max(1, int(WIDTH / (0.6 + 0.065 * longest))))
+    width, height = figure.get_size_inches()
+    rows = -(-len(lines) // columns)
+    figure.set_size_inches(width, height + 0.17 * max(0, rows - 2))  # many methods take nothing from the panels
     by_row = [line for column in range(columns) for line in lines[column::columns]]
     place = {"loc": "outside upper center", "ncols": columns}
     figure.legend(handles=by_row, handlelength=2.6, columnspacing=1.6, **place)

@@ -71,6 +71,14 @@ def test_wrong_folders_are_answered_with_a_hint(tree):
         load(tree.root.parent / "empty")
 
 
+def test_names_leave_out_what_all_labels_share(tree):
+    for label in ("grpo+scale-matched+trainer.steps-4", "lampo+trainer.steps-4"):
+        tree.run(label, 0)
+    records = load(tree.root)
+    assert set(records.names.values()) == {"grpo+scale-matched", "lampo"}
+    assert records.resolve("lampo").startswith("lampo+trainer.steps-4-")
+
+
 def test_names_keep_the_hash_where_they_must(tree):
     tree.run("grpo", config={"label": "lampo-12345678"})
     tree.run("lampo")
