@@ -33,6 +33,7 @@ class BatchWhitened:
     epsilon: float = 1e-8
 
     scope: ClassVar[str] = "batch"
+    degenerate: ClassVar[str] = "their distance from the batch's mean"
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -28,7 +28,7 @@ class Gtpo:
 
     Because of the first, only groups whose rewards differ count (s > 0, ours): elsewhere credit is 0, not noise.
     A side of one completion has all shares to itself and gets exactly 0 with normalise side. std is over n.
-    Unscorable completions get 0 and do not vote. Places are columns of the batch.
+    Unscorable completions get 0 and do not vote. Place t is a completion's t-th own token.
     Metric: gtpo_opposed_share of the tokens of those groups, whose credit contradicts the outcome.
     """
 
@@ -38,6 +38,7 @@ class Gtpo:
     correct_above: float = 0.0
     epsilon: float = 1e-8
     needs: ClassVar[frozenset[str]] = frozenset({"entropies"})
+    absolute: ClassVar[str] = "correct is a reward above correct_above"
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -57,7 +58,9 @@ class Gtpo:
             tokens, correct = batch.mask[rows] & batch.valid[rows, None], reward > self.correct_above
             right, wrong = tokens & correct, tokens & ~correct
             H = batch.entropies[rows].double().where(tokens, 0.0)
-            bonus = self.shares(H, right) - self.shares(1 / H.clamp(min=self.epsilon), wrong)
+            place = batch.mask[rows].cumsum(1)
+            inverse = 1 / H.clamp(min=self.epsilon)
+            bonus = self.shares(H, right, place) - self.shares(inverse, wrong, place)
             shaped = self.reward_weight * reward.where(right, -1.0) + self.entropy_weight * bonus
             for side in (right, wrong) if self.normalise == "side" else (tokens,):
                 deviation, n = deviations(shaped.reshape(1, -1), side.reshape(1, -1))
@@ -68,8 +71,9 @@ class Gtpo:
         return Credit(values, {"gtpo_opposed_share": opposed / max(count, 1)})
 
     @staticmethod
-    def shares(x: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
+    def shares(x: torch.Tensor, side: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
         """Each token's share of x (G, T) among the tokens of its place and side, times their number; 0 elsewhere."""
-        x = x.where(side, 0.0)
-        total = x.sum(0)
-        return (x / total).where(total > 0, 0.0) * side.sum(0)
+        x, none = x.where(side, 0.0), x.new_zeros(x.shape[1] + 1)
+        total = none.scatter_add(0, place[side], x[side])[place]
+        number = none.scatter_add(0, place[side], side[side].double())[place]
+        return (x / total * number).where(side & (total > 0), 0.0)

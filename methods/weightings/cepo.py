@@ -38,6 +38,7 @@ class Cepo(Privileged):
 
     name: ClassVar[str] = "cepo"
     needs: ClassVar[frozenset[str]] = frozenset({"prompts", "references", "completions", "score", "logps"})
+    absolute: ClassVar[str] = "a completion is rejected below rejected_below"
 
     def __post_init__(self) -> None:
         super().__post_init__()

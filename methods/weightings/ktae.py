@@ -40,6 +40,7 @@ class Ktae:
     correct_above: float = 0.0
     skip_end: bool = True
     needs: ClassVar[frozenset[str]] = frozenset()
+    absolute: ClassVar[str] = "correct is a reward above correct_above"
 
     def __post_init__(self) -> None:
         check_options(self)

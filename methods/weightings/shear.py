@@ -40,6 +40,7 @@ class Shear:
     normalise: Literal["group", "row"] = "group"
     correct_above: float = 0.0
     needs: ClassVar[frozenset[str]] = frozenset({"hidden"})
+    absolute: ClassVar[str] = "correct is a reward above correct_above"
 
     def __post_init__(self) -> None:
         check_options(self)
