@@ -21,10 +21,10 @@ def row_uniforms(batch: RolloutBatch, salt: str) -> Tensor:
     Keyed by the row's tokens and those of its group; equal rows of a group are told apart by their order.
     """
     rows = [_content(ids[keep]) for ids, keep in zip(batch.completion_ids, batch.mask, strict=True)]
-    draws = []
+    draws, empty = [], _content(batch.completion_ids[0, :0])  # rows without a token fill up an imported group
     for start in range(0, len(rows), batch.group_size):
         group = rows[start : start + batch.group_size]
-        whole, seen = "".join(sorted(group)), Counter()
+        whole, seen = "".join(sorted(row for row in group if row != empty)), Counter()
         for row in group:
             draws.append(_generator(salt, whole, row, str(seen[row])).random())
             seen[row] += 1

@@ -17,6 +17,7 @@ from methods.surrogates import Surrogate
 from methods.weightings.uniform import Uniform
 
 PARTS = ("shaping", "advantage", "weighting", "control")
+ROWS = 16  # of a map that are looked at together, for memory
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,12 @@ class Method:
         )
 
     def _check_constant_rows(self, values: Tensor, mask: Tensor) -> None:
-        low = values.masked_fill(~mask, torch.inf).amin(1)
-        high = values.masked_fill(~mask, -torch.inf).amax(1)
-        if (low < high).any():
+        rows = zip(values.split(ROWS), mask.split(ROWS), strict=True)  # in blocks, as above
+        spread = [
+            some.masked_fill(~inside, torch.inf).amin(1) < some.masked_fill(~inside, -torch.inf).amax(1)
+            for some, inside in rows
+        ]
+        if torch.cat(spread).any():
             what = f"differences between the tokens of a completion that {_label(self.advantage)} makes"
             raise ValueError(self._vanishing(what, "choose a token-level surrogate"))
 
@@ -203,13 +207,12 @@ class Method:
             raise ValueError(
                 f"{who}: values: carry a gradient; credit is a constant to the loss, so detach them"
             )
-        for rows in torch.arange(len(values)).split(64):  # in blocks: the checks cost no second map
-            first = int(rows[0])
-            some, inside = values[first : first + 64], mask[first : first + 64]
+        for first in range(0, len(values), ROWS):  # in blocks: the checks cost no second map
+            some, inside = values[first : first + ROWS], mask[first : first + ROWS]
             faults = {
                 "not finite": ~some.isfinite(),
                 "not 0 outside the mask": (some != 0) & ~inside,
-                "not 0 in an unscorable row": (some != 0) & ~valid[first : first + 64, None],
+                "not 0 in an unscorable row": (some != 0) & ~valid[first : first + ROWS, None],
             }
             for fault, where in faults.items():
                 if where.any():

@@ -2,9 +2,9 @@
 
 import sys
 
-from harness.bench import horizon, step
+from harness.bench import credit, horizon, step
 
-BENCHMARKS = {"step": step, "horizon": horizon}
+BENCHMARKS = {"step": step, "horizon": horizon, "credit": credit}
 
 
 def main(arguments: list[str]) -> int:
@@ -14,8 +14,7 @@ def main(arguments: list[str]) -> int:
         for known, module in BENCHMARKS.items():
             print(f"{known}:\n{module.__doc__}")
         return 0 if {"-h", "--help"} & set(arguments) else 2
-    BENCHMARKS[name].main(rest)
-    return 0
+    return BENCHMARKS[name].main(rest) or 0
 
 
 if __name__ == "__main__":

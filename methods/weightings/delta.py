@@ -72,7 +72,8 @@ class Delta:
 
         low, high = self.bounds
         lam = low + (high - low) * alpha
-        counted = (batch.mask & batch.valid[:, None] if self.normalise_over == "all" else active).sum().item()
+        tokens = batch.mask & batch.valid[:, None] if self.normalise_over == "all" else active
+        counted = tokens.count_nonzero().item()
         w = lam * counted / (lam.sum() + low * (counted - len(lam)))
         values = torch.zeros_like(credit.values).masked_scatter(active, w * A)
         mass = ((w * A.abs()).sum() / A.abs().sum()).item()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from methods.batch import RolloutBatch
 from methods.credit import Credit
@@ -41,24 +42,35 @@ class ForkingTokens:
 
     def __call__(self, batch: RolloutBatch, credit: Credit) -> Credit:
         assert credit.values.shape == batch.entropies.shape == batch.mask.shape
-        counted = batch.mask & batch.valid[:, None]
-        broken = (counted & ~batch.entropies.isfinite()).nonzero()
-        if len(broken):
-            row, token = broken[0].tolist()
-            raise ValueError(f"signal 'entropies': not finite at row {row}, token {token}")
-        n = int(counted.sum())
+        n = int((batch.mask & batch.valid[:, None]).count_nonzero())
         if n == 0:
             return Credit(credit.values, {"forking_threshold": 0.0, "forking_kept_share": 0.0})
+        dtype = torch.promote_types(batch.entropies.dtype, torch.float32)  # numpy has no bfloat16
+        H, filled = torch.empty(n, dtype=dtype), 0
+        for rows in torch.arange(len(batch.mask)).split(16):  # in blocks, for memory
+            some = self.entropies(batch, rows)
+            H[filled : filled + len(some)] = some
+            filled += len(some)
+        H = H.numpy()
 
         k = max(math.ceil(self.share * n - 1e-9), 1)  # 0.07·100 is a little more than 7 in floating point
-        H = batch.entropies.masked_select(counted)  # indexing would hold two numbers a token beside it
-        H = H.to(torch.promote_types(H.dtype, torch.float32)).cpu().numpy()  # numpy has no bfloat16
         H.partition(n - k)  # the k-th largest without a sort, in place
-        tau = float(H[n - k])
+        tau, number = float(H[n - k]), int((H[n - k :] >= H[n - k]).sum() + (H[: n - k] == H[n - k]).sum())
         del H
-        kept = counted & (batch.entropies >= tau)
-        number = int(kept.sum())
-        values = credit.values.where(kept, 0.0)
+        values = credit.values.clone()
+        for out, entropies in zip(values.split(16), batch.entropies.split(16), strict=True):
+            out.masked_fill_(~(entropies >= tau), 0.0)
         if self.denominator == "kept":
             values *= n / number
         return Credit(values, {"forking_threshold": tau, "forking_kept_share": number / n})
+
+    @staticmethod
+    def entropies(batch: RolloutBatch, rows: Tensor) -> Tensor:
+        """H of the tokens of scorable rows among ``rows`` that follow one another, (n,)."""
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        counted = batch.mask[first:last] & batch.valid[first:last, None]
+        broken = (counted & ~batch.entropies[first:last].isfinite()).nonzero()
+        if len(broken):
+            row, token = broken[0].tolist()
+            raise ValueError(f"signal 'entropies': not finite at row {first + row}, token {token}")
+        return batch.entropies[first:last][counted]

@@ -52,19 +52,20 @@ class Ktae:
 
     def __call__(self, batch: RolloutBatch, credit: Credit) -> Credit:
         assert credit.values.shape == batch.mask.shape
-        values, counted = credit.values.clone(), batch.mask & batch.valid[:, None]
-        total, flipped, mixed = 0.0, 0, []
+        values, total, number, flipped, mixed = credit.values.clone(), 0.0, 0, 0, []
         for rows in torch.arange(len(values)).split(batch.group_size):
             rows, correct = slice(rows[0], rows[-1] + 1), batch.rewards[rows] > self.correct_above
-            counts = TokenCounts.of(batch.completion_ids[rows], counted[rows], correct)
+            counted = batch.mask[rows] & batch.valid[rows, None]
+            number += counted.sum().item()
+            counts = TokenCounts.of(batch.completion_ids[rows], counted, correct)
             mixed.append(counts.rows.all())
             if mixed[-1]:
-                A = values[rows][counted[rows]]
+                A = values[rows][counted]
                 k = torch.from_numpy(self.key_values(counts)[counts.index]).to(A.device)
-                values[rows][counted[rows]] = A + k  # values[rows] is a view
+                values[rows][counted] = A + k  # values[rows] is a view
                 total, flipped = total + k.abs().sum().item(), flipped + (A * (A + k) < 0).sum().item()
         share = flipped / max(credit.values.count_nonzero().item(), 1)
-        metrics = {"ktae_mean_abs": total / max(counted.sum().item(), 1), "ktae_flipped_share": share}
+        metrics = {"ktae_mean_abs": total / max(number, 1), "ktae_flipped_share": share}
         return Credit(values, {**metrics, "ktae_mixed_share": float(np.mean(mixed))})
 
     def key_values(self, counts: TokenCounts) -> np.ndarray:

@@ -49,25 +49,30 @@ class OarGradient:
                 raise ValueError(f"OarGradient.{name} must lie in [0, {most}], got {getattr(self, name)}")
 
     def __call__(self, batch: RolloutBatch, credit: Credit) -> Credit:
-        values, answers, reasoning, weights = credit.values.clone(), torch.zeros_like(batch.mask), {}, []
-        assert values.shape == batch.mask.shape
-        active = (values != 0).any(1).nonzero()[:, 0].tolist()
+        A, answers, ahead = credit.values, torch.zeros_like(batch.mask), torch.zeros_like(batch.mask)
+        assert A.shape == batch.mask.shape
+        active = A.any(1).nonzero()[:, 0].tolist()
         for i in active:
             places, texts = batch.mask[i].nonzero()[:, 0], batch.token_texts[i]
             if len(texts) != len(places):
                 raise ValueError(f"token_texts, row {i}: {len(texts)} texts for {len(places)} tokens")
             answer = torch.tensor(in_answers(texts, self.separator, self.until), device=places.device)
-            ahead = ~answer & (answer.flip(0).cumsum(0).flip(0) > 0)  # an answer's token is yet to come
-            if ahead.any():
-                answers[i, places[answer]], reasoning[i] = True, places[ahead]
-        importance = batch.input_gradients(answers).abs_() if reasoning else None
-        for i, places in reasoning.items():
-            x = (importance[i, places] / answers[i].sum()).log1p()
-            weights.append(bi_level(x, self.threshold, self.boost, self.floor))
-            values[i, places] *= weights[-1]
-        share = len(reasoning) / max(len(active), 1)
-        sd = torch.cat(weights).std(correction=0).item() if reasoning else 0.0
-        return Credit(values, {"oar_reshaped_rows": share, "oar_weight_sd": sd})
+            ahead[i, places] = ~answer & (answer.flip(0).cumsum(0).flip(0) > 0)  # an answer's token is yet to come
+            answers[i, places] = answer & ahead[i].any()
+        if not ahead.any():
+            return Credit(A, {"oar_reshaped_rows": 0.0, "oar_weight_sd": 0.0})
+        values = batch.input_gradients(answers).abs_()  # importance, made into credit row by row
+        reasoning = ahead.any(1).nonzero()[:, 0].tolist()
+        tokens = squares = 0
+        for i in range(len(A)):
+            x = (values[i, ahead[i]] / answers[i].sum()).log1p()
+            values[i] = A[i]
+            if len(x):
+                w = bi_level(x, self.threshold, self.boost, self.floor)
+                values[i, ahead[i]] *= w
+                tokens, squares = tokens + len(w), squares + (w - 1).square().sum().item()  # their mean is 1
+        metrics = {"oar_reshaped_rows": len(reasoning) / len(active), "oar_weight_sd": (squares / tokens) ** 0.5}
+        return Credit(values, metrics)
 
 
 def bi_level(x: Tensor, threshold: float, boost: float, floor: float) -> Tensor:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from methods.batch import RolloutBatch
 from methods.credit import Credit
 
@@ -22,11 +24,11 @@ class Oracle:
         A, d = credit.values, batch.decisive
         assert A.shape == d.shape == batch.mask.shape
 
-        kept = (A > 0) & (d == 1) | (A < 0) & (d == -1)
-        had = A != 0
-        rows = had.any(1)
-        metrics = {
-            "oracle_kept_share": kept.sum().item() / max(had.sum().item(), 1),
-            "oracle_lost_rows": (rows & ~kept.any(1)).sum().item() / max(rows.sum().item(), 1),
-        }
-        return Credit(A.where(kept, 0.0), metrics)
+        values, given, had, rows, lost = torch.zeros_like(A), 0, 0, 0, 0
+        for a, sign, out in zip(A.split(16), d.split(16), values.split(16), strict=True):  # rows, for memory
+            kept = (a > 0) & (sign == 1) | (a < 0) & (sign == -1)
+            out.copy_(a.where(kept, 0.0))
+            given, had = given + kept.sum().item(), had + a.count_nonzero().item()
+            rows, lost = rows + a.any(1).sum().item(), lost + (a.any(1) & ~kept.any(1)).sum().item()
+        metrics = {"oracle_kept_share": given / max(had, 1), "oracle_lost_rows": lost / max(rows, 1)}
+        return Credit(values, metrics)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from methods.answers import last_answer
@@ -12,6 +13,8 @@ from methods.batch import RolloutBatch
 from methods.credit import Credit
 from methods.options import check_options
 from methods.work import ScoreRequest
+
+ROWS = 16  # whose answers are scored at a time, for memory
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,28 @@ class Privileged:
         """
         values = credit.values.clone()
         assert values.shape == batch.mask.shape
-        active = (values != 0).any(1).nonzero()[:, 0].tolist()
+        active = values.any(1).nonzero()[:, 0].tolist()
         # a reference without the separator is the answer itself
         right = {i: last_answer(y, self.separator) or y for i in active if (y := batch.references[i])}
-        shown = self.logps_shown(batch, right)
-        against = self.logps_shown(batch, {i: wrong[i] for i in right if i in wrong})
+        contrasted = [i for i in right if i in wrong]
         tokens = clipped = total = 0
-        for i, logps in shown.items():
-            inside = batch.mask[i]
-            A, other = values[i, inside], against.get(i, batch.logps[i])
-            delta = logps[inside[: len(logps)]] - other[inside[: len(other)]].double()
-            w = (A.sign() * delta).exp()
-            bounded = w.clamp(1 - self.clip, 1 + self.clip)
-            weight = (1 - self.mix) + self.mix * bounded
-            values[i, inside] = A * weight
-            tokens, clipped, total = tokens + len(A), clipped + (w != bounded).sum(), total + weight.sum()
+        for some in torch.tensor(list(right), dtype=torch.int64).split(ROWS):
+            shown = self.logps_shown(batch, {i: right[i] for i in some.tolist()})
+            against = self.logps_shown(batch, {i: wrong[i] for i in some.tolist() if i in wrong})
+            for i, logps in shown.items():
+                inside = batch.mask[i]
+                A, other = values[i, inside], against.get(i, batch.logps[i])
+                delta = logps[inside[: len(logps)]] - other[inside[: len(other)]].double()
+                w = (A.sign() * delta).exp()
+                bounded = w.clamp(1 - self.clip, 1 + self.clip)
+                weight = (1 - self.mix) + self.mix * bounded
+                values[i, inside] = A * weight
+                tokens, clipped, total = tokens + len(A), clipped + (w != bounded).sum(), total + weight.sum()
         metrics = {
             "weight_mean": float(total / tokens) if tokens else 1.0,
             "clipped_share": float(clipped / max(tokens, 1)),
             "shown_rows": len(right) / max(len(active), 1),
-            "contrasted_rows": len(against) / max(len(right), 1),
+            "contrasted_rows": len(contrasted) / max(len(right), 1),
         }
         return Credit(values, {f"{self.name}_{key}": value for key, value in metrics.items()})
 
