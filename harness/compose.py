@@ -80,7 +80,11 @@ def _explain(error: Exception, overrides: list[str]) -> str:
         if reason.startswith("Key "):
             return f"In {file}.yaml there is no key {key}. {nearest(key, _keys(compose('config')))}"
         return f"In {file}.yaml, {key}: {reason}."
-    keys = _keys(compose("config", [o.input_line for o in choices if o.value() is not None]))
+    chosen = [o.input_line for o in choices if o.value() is not None]
+    try:
+        keys = _keys(compose("config", chosen))
+    except (HydraException, OmegaConfBaseException) as own:  # a file among them is at fault, not a key
+        return f"{' '.join(chosen) or 'The configuration'} does not compose: {str(own).splitlines()[0]}"
     for o in parsed:
         key = o.key_or_group
         if key.startswith("trainer.extra.") and not (o.is_add() or o.is_force_add()):

@@ -1,1 +1,1 @@
-"""Benchmarks of the harness itself: `python -m harness.bench step`."""
+"""Benchmarks of the harness itself: `python -m harness.bench step`, `credit`, `horizon`."""

@@ -279,3 +279,17 @@ def test_composer_puts_back_what_it_found():
             inner(["method=lampoo"])
         assert GlobalHydra.instance().hydra is mine
         assert OmegaConf.is_dict(outer([]))
+
+
+def test_a_preset_that_does_not_compose_is_named(tmp_path):
+    (tmp_path / "method").mkdir()
+    text = (CONF / "method" / "grpo.yaml").read_text().replace("  - _self_", "  - override nothing: x\n  - _self_")
+    (tmp_path / "method" / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="method=mine does not compose: In 'method/mine'.*method/nothing"):
+        plan(["method=mine"], sweep=False, config_dir=str(tmp_path))
+
+
+def test_a_preset_may_choose_its_control_and_the_command_line_has_the_last_word():
+    assert one("method=delta_permuted").method.control._target_ == "methods.controls.permuted.Permuted"
+    assert one("method=delta_permuted", "method/control=none").method.control._target_.endswith("Uniform")
+    assert one("method=grpo", "method/control=inverted").method.control._target_.endswith("Inverted")
