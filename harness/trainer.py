@@ -76,6 +76,8 @@ class CreditGRPOTrainer(GRPOTrainer):
                 f"method {method.name!r}: dynamic sampling takes the harness's rollout engine and fresh prompts: give "
                 "engine=… and reserve=…, or load the method with dynamic_sampling=0"
             )
+        if any(method.state_dict().values()):
+            raise ValueError(f"method {method.name!r} has learnt in another run: load it anew for this one")
         stated = getattr(method.shaping, "max_tokens", args.max_completion_length)
         if stated != args.max_completion_length:
             raise ValueError(
@@ -315,7 +317,11 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (path := Path(checkpoint) / LEARNT).exists():
+        learns = self.method.state_dict() or self.auxiliary_model is not None
+        if checkpoint is not None and learns:
+            path = Path(checkpoint) / LEARNT
+            if not path.exists():
+                raise ValueError(f"{checkpoint} lacks {LEARNT}, what method {self.method.name!r} had learnt: start anew")
             learnt = torch.load(path, map_location=self.accelerator.device, weights_only=True)
             self.method.load_state_dict(learnt["method"])
             if self.auxiliary_model is not None:

@@ -37,9 +37,10 @@ class Method:
     dynamic_sampling  rounds of fresh prompts, at most, that replace groups without variance (DAPO,
                       arXiv:2503.14476); the trainer samples and counts them
 
-    A part may have ``needs``, the names of the signals and the work it asks for; ``live(LiveBatch, credit) →
-    Credit`` (a weighting or control), called at every optimisation step with current log-probs; and
-    ``state_dict``/``load_state_dict`` if it learns, which the trainer keeps with its checkpoints.
+    A part may have ``needs``, the names of the signals and the work it asks for; a weighting ``live(LiveBatch,
+    credit) → Credit``, called at every optimisation step with current log-probs, and then the control on what it
+    gave; and a part that learns ``state_dict`` (empty until it has) and ``load_state_dict``, which the trainer keeps
+    with its checkpoints.
     """
 
     name: str
@@ -112,7 +113,8 @@ class Method:
             rms, goal = _rms(values, count), _rms(GroupMean()(shaped).values, count)
             metrics["scale_factor"] = goal / rms if rms > 0 else 1.0
             values = values * metrics["scale_factor"]
-        values = self.surrogate.bounded(values)
+        if not self.is_live:  # else when the live weighting has acted
+            values = self.surrogate.bounded(values)
         if self._sequence_level:
             self._check_constant_rows(values, shaped.mask)
         metrics["credit_rms"] = _rms(values, count)

@@ -74,6 +74,8 @@ class Records:
         """The label that `name` (a label, or a label without its hash) stands for; UsageError otherwise."""
         if name in self.labels:
             return name
+        if len(shown := [label for label, short in self.names.items() if short == name]) == 1:
+            return shown[0]
         short = {label: without_hash(label) for label in self.labels}
         matches = [label for label in self.labels if short[label] == name]
         # Overrides that a whole sweep shares stand in every label: the preset alone may still be enough.

@@ -238,7 +238,7 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
         late = own[is_late[own.index]]
         final = own.groupby("seed")[["tokens", "seconds"]].max().mean()
         for name in WORK:
-            final[name] = own.groupby("seed")[name].sum().mean() if name in own else np.nan
+            final[name] = own.groupby("seed")[name].sum(min_count=1).mean() if name in own else np.nan
         spent = own[phases].astype(float).sum()
         row = {"label": label, "n": len(records.seeds(label)), "worst_seed": ends.min()[label], **final}
         row |= {f"share {phase.removeprefix('seconds_')}": spent[phase] / spent.sum() for phase in phases}

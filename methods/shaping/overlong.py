@@ -37,6 +37,11 @@ class Overlong:
             )
 
     def __call__(self, batch: RolloutBatch) -> RolloutBatch:
+        if (longest := int(batch.lengths.max())) > self.max_tokens:
+            raise ValueError(
+                f"Overlong: a completion has {longest} tokens, max_tokens is {self.max_tokens}: set "
+                "shaping.max_tokens to the limit they were sampled with"
+            )
         cache = self.cache_share * self.max_tokens
         punishment = ((self.max_tokens - cache - batch.lengths.double()) / cache).clamp(-1.0, 0.0)
         punishment = self.penalty_factor * punishment

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,7 +147,9 @@ def test_help_teaches(command, capsys):
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert "python -m harness -m method=grpo,lampo,delta,lampo_delta seed=0,1,2,3,4" in out
-    assert "method/weighting: delta, oracle, uniform" in out
+    (weightings,) = re.findall(r"method/weighting: (.+)", out)
+    assert {"delta", "forking_tokens", "oracle", "uniform"} <= set(weightings.split(", "))
+    assert "method/control: inverted, none, permuted" in out
     assert "<results_dir>/<experiment_name>/<label>/seed-<seed>" in out
 
 

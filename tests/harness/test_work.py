@@ -197,7 +197,7 @@ class Counts(Asks):
         return super().__call__(batch)
 
     def state_dict(self):
-        return {"batches": self.batches}
+        return {"batches": self.batches} if self.batches else {}
 
     def load_state_dict(self, state):
         self.batches = state["batches"]
@@ -224,3 +224,18 @@ def test_what_was_learnt_is_in_the_checkpoint(tmp_path):
     assert again.batches == 2
     for a, b in zip(trainer.auxiliary_model.parameters(), second.auxiliary_model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_method_that_has_learnt_serves_no_second_run_and_a_lost_file_is_missed(tmp_path):
+    part = Counts(batches=3)
+    method = Method("learns", None, part, Uniform(), Surrogate())
+    with pytest.raises(ValueError, match="'learns' has learnt in another run: load it anew"):
+        make_trainer(tmp_path, make_policy(), method)
+    part.batches = 0
+    trainer = make_trainer(
+        tmp_path, make_policy(), Method("m", None, Asks(frozenset({"auxiliary"})), Uniform(), Surrogate())
+    )
+    trainer.create_optimizer_and_scheduler(4)
+    (tmp_path / "checkpoint-2").mkdir()
+    with pytest.raises(ValueError, match="lacks credit.pt"):
+        trainer._load_optimizer_and_scheduler(str(tmp_path / "checkpoint-2"))

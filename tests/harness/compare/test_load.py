@@ -77,6 +77,7 @@ def test_names_leave_out_what_all_labels_share(tree):
     records = load(tree.root)
     assert set(records.names.values()) == {"grpo+scale-matched", "lampo"}
     assert records.resolve("lampo").startswith("lampo+trainer.steps-4-")
+    assert records.resolve("grpo+scale-matched").startswith("grpo+scale-matched+trainer.steps-4-")
 
 
 def test_names_keep_the_hash_where_they_must(tree):

@@ -24,11 +24,6 @@ def test_zero_then_linear_to_minus_one_by_hand(batch_of, close):
     assert batch.rewards.tolist() == [1.0] * 6
 
 
-def test_beyond_the_longest_it_stays_at_minus_one(batch_of, close):
-    batch = of_lengths(batch_of, [0.0, 0.0], [11, 40], 2)
-    close(Overlong(max_tokens=10, cache_share=0.4)(batch).rewards, [-1.0, -1.0])
-
-
 def test_the_paper_s_share_at_any_scale(batch_of, close):
     # a fifth of 64 is 12.8: free up to 51 tokens, (51.2 − 52)/12.8 = −1/16 at 52, −1 at 64
     batch = of_lengths(batch_of, [1.0, 1.0, 0.0, 0.0], [51, 52, 64, 0], 2)
@@ -86,3 +81,8 @@ def test_wrong_options_are_refused(options, message):
 def test_the_longest_length_has_no_default():
     with pytest.raises(TypeError, match="max_tokens"):
         Overlong()
+
+
+def test_a_completion_beyond_the_limit_is_refused(batch_of):
+    with pytest.raises(ValueError, match="a completion has 5 tokens, max_tokens is 4"):
+        Overlong(max_tokens=4)(batch_of([1.0, 0.0], 2, length=5))
