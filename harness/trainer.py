@@ -321,7 +321,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         if checkpoint is not None and learns:
             path = Path(checkpoint) / LEARNT
             if not path.exists():
-                raise ValueError(f"{checkpoint} lacks {LEARNT}, what method {self.method.name!r} had learnt: start anew")
+                who = f"method {self.method.name!r}"
+                raise ValueError(f"{checkpoint} lacks {LEARNT}, what {who} had learnt: start anew")
             learnt = torch.load(path, map_location=self.accelerator.device, weights_only=True)
             self.method.load_state_dict(learnt["method"])
             if self.auxiliary_model is not None:

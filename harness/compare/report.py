@@ -21,7 +21,7 @@ AREA = "area under the learning curve"
 COST_NOTE = (
     "Means over seeds. Generated tokens include the extra ones, beside the batches that were learnt from (dynamic "
     "sampling, continuations), and are what learning curves count. Extra passes run through the policy or a second "
-    "model beside sampling and loss; a backward pass counts as two; reading the prefix of a continuation is not counted. "
+    "model beside sampling and loss; a backward pass counts as two, reading a continuation's prefix is not counted. "
     "In the update, live weightings and GRPO-λ put every completion through the policy, the others only those with "
     "credit. A phase is a share of the time of all phases."
 )

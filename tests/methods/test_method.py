@@ -342,7 +342,8 @@ def test_the_surrogate_bounds_the_map(batch_of, now, close):
 
     close(method(surrogate=Floored()).credit(batch_of([1.0, 0.0], 2)).values, [[0.5, 0.5], [-0.1, -0.1]])
     live = method(surrogate=Floored(), weighting=Doubling())
-    close(live.live(now, torch.tensor([[1.0, 1.0], [-0.1, 0.0]], dtype=torch.float64)).values, [[2, 2 * math.e], [-0.2 / math.e, 0]])
+    frozen = torch.tensor([[1.0, 1.0], [-0.1, 0.0]], dtype=torch.float64)
+    close(live.live(now, frozen).values, [[2, 2 * math.e], [-0.2 / math.e, 0]])
 
 
 def test_sequence_level_ratio_is_refused_with_token_advantages_and_controls(batch_of):
