@@ -28,8 +28,7 @@ class Delta:
                     most high/low, as tokens with A = 0 become many · active: tokens with A ≠ 0
     proxy           hidden: v = (1 − p)·h, as in the code · head: all of (e_y − p)hᵀ, needs ``probs``
 
-    Scope: the rollout batch. One side empty: w = 1. Metrics: weight_mass = Σw|A|/Σ|A|, weight_sd over credited
-    tokens, one_sided.
+    One side empty: w = 1. Metrics: weight_mass = Σw|A|/Σ|A|, weight_sd over credited tokens, one_sided.
     """
 
     scope: ClassVar[str] = "batch"

@@ -32,7 +32,6 @@ class Ktae:
     Metrics: ktae_mean_abs, mean |k| over tokens of scorable rows; ktae_mixed_share of groups with both sides;
     ktae_flipped_share of the tokens with A ≠ 0, whose sign k turns.
     """
-
     fisher: float = 1.0
     gain: float = 1.0
     frequency: float = 1.0
@@ -51,7 +50,6 @@ class Ktae:
             raise ValueError(f"Ktae: fisher + gain and scale must be positive, correct_above finite: {self}")
 
     def __call__(self, batch: RolloutBatch, credit: Credit) -> Credit:
-        assert credit.values.shape == batch.mask.shape
         values, total, number, flipped, mixed = credit.values.clone(), 0.0, 0, 0, []
         for rows in torch.arange(len(values)).split(batch.group_size):
             rows, correct = slice(rows[0], rows[-1] + 1), batch.rewards[rows] > self.correct_above
@@ -64,8 +62,8 @@ class Ktae:
                 k = torch.from_numpy(self.key_values(counts)[counts.index]).to(A.device)
                 values[rows][counted] = A + k  # values[rows] is a view
                 total, flipped = total + k.abs().sum().item(), flipped + (A * (A + k) < 0).sum().item()
-        share = flipped / max(credit.values.count_nonzero().item(), 1)
-        metrics = {"ktae_mean_abs": total / max(number, 1), "ktae_flipped_share": share}
+        flipped /= max(credit.values.count_nonzero().item(), 1)
+        metrics = {"ktae_mean_abs": total / max(number, 1), "ktae_flipped_share": flipped}
         return Credit(values, {**metrics, "ktae_mixed_share": float(np.mean(mixed))})
 
     def key_values(self, counts: TokenCounts) -> np.ndarray:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from methods.answers import in_answers
 from methods.batch import RolloutBatch
 from methods.credit import Credit
 from methods.options import check_options
+from methods.weightings.bi_level import bi_level
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,3 @@ class OarGradient:
                 tokens, squares = tokens + len(w), squares + (w - 1).square().sum().item()  # their mean is 1
         metrics = {"oar_reshaped_rows": len(reasoning) / len(active), "oar_weight_sd": (squares / tokens) ** 0.5}
         return Credit(values, metrics)
-
-
-def bi_level(x: Tensor, threshold: float, boost: float, floor: float) -> Tensor:
-    """w (L,) from x (L,), Σw = L."""
-    spread = x.max() - x.min()
-    s = (x - x.min()) / spread.where(spread > 0, 1.0)
-    q = s.quantile(threshold)
-    above = 1 + boost * (s - q) / (1 - q).clamp(min=1e-8)
-    w = torch.where(s < q, (s / q).clamp(min=floor), above)
-    return w * len(w) / w.sum()

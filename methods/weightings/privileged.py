@@ -14,13 +14,10 @@ from methods.credit import Credit
 from methods.options import check_options
 from methods.work import ScoreRequest
 
-ROWS = 16  # whose answers are scored at a time, for memory
-
 
 @dataclass(frozen=True)
 class Privileged:
     """C_t = A_t·[(1 − λ) + λ·clip(w_t, 1 − ε_w, 1 + ε_w)],  w_t = e^{sign(A_t)·Δ_t}; RLSD and CEPO say the rest."""
-
     template: str = "{prompt}{answer}?"
     separator: str = ""
     mix: float = 0.5
@@ -47,11 +44,9 @@ class Privileged:
         values = credit.values.clone()
         assert values.shape == batch.mask.shape
         active = values.any(1).nonzero()[:, 0].tolist()
-        # a reference without the separator is the answer itself
         right = {i: last_answer(y, self.separator) or y for i in active if (y := batch.references[i])}
-        contrasted = [i for i in right if i in wrong]
         tokens = clipped = total = 0
-        for some in torch.tensor(list(right), dtype=torch.int64).split(ROWS):
+        for some in torch.tensor(list(right), dtype=torch.int64).split(16):  # for memory
             shown = self.logps_shown(batch, {i: right[i] for i in some.tolist()})
             against = self.logps_shown(batch, {i: wrong[i] for i in some.tolist() if i in wrong})
             for i, logps in shown.items():
@@ -67,7 +62,7 @@ class Privileged:
             "weight_mean": float(total / tokens) if tokens else 1.0,
             "clipped_share": float(clipped / max(tokens, 1)),
             "shown_rows": len(right) / max(len(active), 1),
-            "contrasted_rows": len(contrasted) / max(len(right), 1),
+            "contrasted_rows": sum(i in wrong for i in right) / max(len(right), 1),
         }
         return Credit(values, {f"{self.name}_{key}": value for key, value in metrics.items()})
 

@@ -31,7 +31,6 @@ class Shear:
     ω = 1 where none opposes. Unscorable and empty completions do not count. ω is no weight of mean 1.
     Metrics: shear_weight_mean, shear_weight_sd over tokens of groups with both outcomes; shear_mixed_share.
     """
-
     span: int = 100
     stride: int = 25
     points: int = 8
