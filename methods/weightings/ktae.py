@@ -27,7 +27,6 @@ class Ktae:
     correct_above  a completion is correct if its reward, as shaped, exceeds this
     skip_end       k = 0 for the end of sequence. The authors name one id; here it is every id that only closes
                    completions of the group: any end token, and rarely the last one of a cut-off completion
-
     k = 0 in groups without correct or without wrong completions. Unscorable and empty ones do not vote.
     Metrics: ktae_mean_abs, mean |k| over tokens of scorable rows; ktae_mixed_share of groups with both sides;
     ktae_flipped_share of the tokens with A ≠ 0, whose sign k turns.
@@ -50,20 +49,21 @@ class Ktae:
             raise ValueError(f"Ktae: fisher + gain and scale must be positive, correct_above finite: {self}")
 
     def __call__(self, batch: RolloutBatch, credit: Credit) -> Credit:
+        assert credit.values.shape == batch.mask.shape
         values, total, number, flipped, mixed = credit.values.clone(), 0.0, 0, 0, []
         for rows in torch.arange(len(values)).split(batch.group_size):
             rows, correct = slice(rows[0], rows[-1] + 1), batch.rewards[rows] > self.correct_above
             counted = batch.mask[rows] & batch.valid[rows, None]
-            number += counted.sum().item()
             counts = TokenCounts.of(batch.completion_ids[rows], counted, correct)
+            number += len(counts.index)
             mixed.append(counts.rows.all())
             if mixed[-1]:
                 A = values[rows][counted]
                 k = torch.from_numpy(self.key_values(counts)[counts.index]).to(A.device)
                 values[rows][counted] = A + k  # values[rows] is a view
                 total, flipped = total + k.abs().sum().item(), flipped + (A * (A + k) < 0).sum().item()
-        flipped /= max(credit.values.count_nonzero().item(), 1)
-        metrics = {"ktae_mean_abs": total / max(number, 1), "ktae_flipped_share": flipped}
+        metrics = {"ktae_mean_abs": total / max(number, 1)}
+        metrics["ktae_flipped_share"] = flipped / max(credit.values.count_nonzero().item(), 1)
         return Credit(values, {**metrics, "ktae_mixed_share": float(np.mean(mixed))})
 
     def key_values(self, counts: TokenCounts) -> np.ndarray:
