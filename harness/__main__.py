@@ -14,8 +14,9 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from harness.config import CONF, run_dir
+from harness.dryrun import dry_run
 from harness.errors import ConfigError, RunFailed
-from harness.sweep import check_unfinished, job, plan, status, summary
+from harness.sweep import check_methods, check_unfinished, job, plan, status, summary
 
 
 def main() -> int:
@@ -33,6 +34,10 @@ def main() -> int:
         cfgs = plan(args.overrides, args.multirun, args.config_dir)
         if args.help or args.hydra_help or args.cfg or args.info:
             _hydra()
+            return 0
+        if any(cfg.trainer.dry_run for cfg in cfgs):
+            check_methods(cfgs)
+            print(dry_run(cfgs))
             return 0
         _prepare_workers(cfgs)
         check_unfinished(cfgs)

@@ -38,6 +38,10 @@ OWNED = {
     "max_completion_length": "trainer.max_completion_tokens",
     "beta": "trainer.beta",
     "max_grad_norm": "trainer.max_grad_norm",
+    "bf16": "policy.autocast",
+    "fp16": "policy.autocast",
+    "use_cpu": "the hardware",
+    "chat_template_kwargs": "policy.template_options",
     "save_steps": "trainer.checkpoint_every",
     "save_strategy": "trainer.checkpoint_every",
     "save_total_limit": "trainer.checkpoint_every",
@@ -83,6 +87,8 @@ def check(cfg: DictConfig) -> None:
         OmegaConf.resolve(given)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
+    if cfg.evaluation.max_tokens is not None and cfg.evaluation.max_tokens < 1:
+        raise ConfigError(f"evaluation.max_tokens={cfg.evaluation.max_tokens} must be at least 1, or null")
     for key, value, spec in _values(cfg, Config, ""):
         _range(key, value, spec.metadata)
     _batch(cfg.trainer)
@@ -97,9 +103,14 @@ def check_parts(cfg: DictConfig, group: str) -> None:
         node = OmegaConf.select(cfg, where)
         try:
             _signature(node, where)
-            instantiate(node)
-        except (ImportError, InstantiationException) as error:
-            reason = error.__cause__ or error
+            part = instantiate(node, _convert_="all")
+            if where == "suite":  # its problems too: what is not at hand is told before anything runs
+                part.training(cfg.seed)
+                part.evaluation("test", 1)
+        except (ImportError, InstantiationException, OSError, ValueError) as error:
+            reason = (
+                error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+            )
             raise ConfigError(f"{where}: {str(reason).splitlines()[0]}") from error
 
 
@@ -148,6 +159,11 @@ def _batch(trainer: DictConfig) -> None:
         raise ConfigError(
             f"trainer: prompts_per_step * completions_per_prompt is {rows},"
             f" which does not divide into updates_per_step={trainer.updates_per_step} equal parts."
+        )
+    of_an_update, at_once = rows // trainer.updates_per_step, trainer.rows_per_pass
+    if at_once is not None and (at_once < 1 or of_an_update % at_once):
+        raise ConfigError(
+            f"trainer.rows_per_pass={at_once} does not divide the {of_an_update} completions of an update"
         )
 
 

@@ -28,8 +28,10 @@ HOUSEKEEPING = (
     "experiment_name",
     "label",
     "n_jobs",
+    "sandbox",
     "trainer.checkpoint_every",
     "trainer.report_to",
+    "trainer.dry_run",
 )
 LABEL_LENGTH = 100  # characters of preset and overrides; what does not fit becomes a hash
 
@@ -48,6 +50,7 @@ class Trainer:
     prompts_per_step: int = at_least(1)
     completions_per_prompt: int = at_least(2, "a group of one has no baseline")
     updates_per_step: int = at_least(1)
+    rows_per_pass: int | None
     learning_rate: float = at_least(0)
     temperature: float = above(0, "greedy rollouts explore nothing")
     max_completion_tokens: int = at_least(1)
@@ -58,6 +61,7 @@ class Trainer:
     threads: int = at_least(1)
     extra: dict[str, Any]
     allow_truncated_sampling: bool
+    dry_run: bool
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Evaluation:
     test_samples: int = at_least(1)
     temperature: float = above(0)
     temperatures: list[float] = above(0)
+    max_tokens: int | None
     seed: int = at_least(0)
 
 
@@ -80,6 +85,7 @@ class Config:
     experiment_name: str
     label: str
     n_jobs: int
+    sandbox: str
     suite: Any
     policy: Any
     trainer: Trainer

@@ -15,9 +15,11 @@ from omegaconf import DictConfig
 from transformers import TrainerCallback
 
 from harness.evaluation import Sample, sample_problems, scores
+from harness.policy import Policy
 from harness.records import Records
 from harness.rollouts import RolloutEngine
 from harness.suites import Problem, Suite
+from harness.vllm import VllmSampler
 
 # Our name: TRL's. The rest of what TRL logs goes to the trackers only.
 TRL_METRICS = {
@@ -44,9 +46,16 @@ class LearningCurve(TrainerCallback):
     """
 
     def __init__(
-        self, cfg: DictConfig, records: Records, suite: Suite, engine: RolloutEngine, trainer: Any
+        self,
+        cfg: DictConfig,
+        records: Records,
+        suite: Suite,
+        policy: Policy,
+        sampler: RolloutEngine | VllmSampler,
+        trainer: Any,
     ) -> None:
-        self.cfg, self.records, self.suite, self.engine, self.trainer = cfg, records, suite, engine, trainer
+        self.cfg, self.records, self.suite, self.trainer = cfg, records, suite, trainer
+        self.policy, self.sampler = policy, sampler
         self.updates_per_step = cfg.trainer.updates_per_step
         self.tokens, self.seconds = 0, 0.0
         self.created = self.step_start = self.told = time.perf_counter()
@@ -123,12 +132,13 @@ class LearningCurve(TrainerCallback):
         if split not in self.problems:
             self.problems[split] = self.suite.evaluation(split, getattr(e, f"{split}_problems"))
         samples = sample_problems(
-            self.engine,
+            self.sampler,
+            self.policy,
             self.suite,
             self.problems[split],
             samples=1 if mode == "greedy" else e.test_samples if split == "test" else e.curve_samples,
             temperature=temperature,
-            max_tokens=self.cfg.trainer.max_completion_tokens,
+            max_tokens=e.max_tokens or self.cfg.trainer.max_completion_tokens,
             seed=e.seed,
         )
         head = {"step": step, "split": split, "mode": mode, "temperature": temperature}

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.policy import Policy
 from harness.rollouts import Key, RolloutEngine
 from harness.suites import Problem, Suite, Verdict
+from harness.vllm import VllmSampler
 
 EVALUATION_STEP = -1  # in the noise key: no training rollout shares its noise with an evaluation
 MAX_ERROR_SHARE = 0.1  # more unjudged completions than this fail a run
@@ -30,7 +32,8 @@ class Sample:
 
 
 def sample_problems(
-    engine: RolloutEngine,
+    sampler: RolloutEngine | VllmSampler,
+    policy: Policy,
     suite: Suite,
     problems: Sequence[Problem],
     *,
@@ -41,29 +44,22 @@ def sample_problems(
 ) -> list[Sample]:
     """`samples` judged completions of every problem; the noise depends on `seed` and the problem only."""
     requests = [(problem, i) for problem in problems for i in range(samples)]
-    prompt_ids = dict(zip(problems, engine.tokenizer([p.prompt for p in problems])["input_ids"], strict=True))
-    rollouts = engine.generate(
+    prompt_ids = dict(zip(problems, policy.encode([p.prompt for p in problems]), strict=True))
+    rollouts = sampler.generate(
         [prompt_ids[problem] for problem, _ in requests],
         [Key(problem.hash, i, EVALUATION_STEP) for problem, i in requests],
         max_tokens=max_tokens,
         temperature=temperature,
         seed=seed,
     )
-    texts, lengths = rollouts.texts(engine.tokenizer), rollouts.mask.sum(1).tolist()
-    found = [
-        Sample(problem, i, text, judged(suite, problem, text), length)
-        for (problem, i), text, length in zip(requests, texts, lengths, strict=True)
+    ids = rollouts.ids()
+    texts = policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    verdicts = suite.judge([problem for problem, _ in requests], texts)
+    check_error_share(verdicts)
+    return [
+        Sample(problem, i, text, verdict, len(own))
+        for (problem, i), text, verdict, own in zip(requests, texts, verdicts, ids, strict=True)
     ]
-    check_error_share([s.verdict for s in found])
-    return found
-
-
-def judged(suite: Suite, problem: Problem, completion: str) -> Verdict:
-    """The suite's verdict; a verifier that raises has failed, which is not the completion's fault."""
-    try:
-        return suite.verify(problem, completion)
-    except Exception as error:
-        return Verdict.failure(f"{type(error).__name__}: {error}")
 
 
 def check_error_share(verdicts: Sequence[Verdict]) -> None:

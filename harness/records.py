@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import RunFailed
+from harness.policy import Policy
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "hydra-core")
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -145,8 +146,10 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def environment(command: str, policy_hash: str, common_random_numbers: bool) -> dict[str, Any]:
-    """Versions, commit, hardware, start and command, so that a run can be judged and repeated."""
+def environment(
+    command: str, policy: Policy, common_random_numbers: bool, suite: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Versions, commit, hardware, start, command and what the suite says of its problems: to judge and repeat a run."""
     return {
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,7 +161,9 @@ def environment(command: str, policy_hash: str, common_random_numbers: bool) -> 
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "policy_hash": policy_hash,
+        "policy_hash": policy.hash,
+        "autocast": "bfloat16" if policy.autocast else None,
+        "suite": dict(suite),
         "common_random_numbers": common_random_numbers,
     }
 

@@ -68,7 +68,7 @@ class RolloutEngine:
     """Samples completions from `model` with common random numbers under `seed`.
 
     `eos_token_ids` end a completion (default: the tokenizer's and the model's own); `max_rows` bounds
-    how many are decoded at once.
+    how many are decoded at once. With `autocast` forwards compute in bfloat16.
     """
 
     def __init__(
@@ -79,11 +79,13 @@ class RolloutEngine:
         seed: int,
         eos_token_ids: Sequence[int] | None = None,
         max_rows: int = 512,
+        autocast: bool = False,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.seed = seed
         self.max_rows = max_rows
+        self.autocast = autocast
         if eos_token_ids is None:
             declared = model.generation_config.eos_token_id
             declared = declared if isinstance(declared, list) else [declared]
@@ -155,7 +157,9 @@ class RolloutEngine:
         lengths = limits.clone()
         hidden: list[tuple[Tensor, Tensor]] = []  # (rows, their LM-head inputs) for each position
 
-        with _inference(self.model) as head_inputs:
+        # One context for all tokens: weights are cast once, not once a token.
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=self.autocast)
+        with _inference(self.model) as head_inputs, precision:
             logits, inputs, cache, mask = self._prefill(prompts, head_inputs)
             row_of = torch.arange(rows, device=device)  # which completion each cache row holds
             alive = torch.ones(rows, dtype=torch.bool, device=device)

@@ -11,7 +11,7 @@ import random
 import shlex
 import traceback
 import warnings
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is TRL's own door for engines
@@ -29,12 +29,18 @@ from trl import GRPOConfig
 from harness.config import refuse_other, run_dir
 from harness.curve import LearningCurve
 from harness.errors import RunFailed
-from harness.evaluation import check_error_share, judged
+from harness.evaluation import check_error_share
 from harness.policy import Policy
 from harness.records import DONE, FAILED, Records, environment
 from harness.rollouts import RolloutEngine
+from harness.rows import as_text
 from harness.suites import Problem, Suite, Verdict
 from harness.trainer import CreditGRPOTrainer
+from harness.vllm import VllmSampler
+
+KEPT_VERDICTS = (
+    1 << 14
+)  # a batch asks for a verdict more than once: reward, decisive tokens, dynamic sampling
 
 
 def run(cfg: DictConfig) -> None:
@@ -74,21 +80,24 @@ def _run(cfg: DictConfig, records: Records) -> None:
     policy: Policy = instantiate(cfg.policy)
     method = instantiate(cfg.method, _convert_="all")
     uses_engine = not cfg.trainer.extra.get("use_vllm", False)
-    records.write_environment(environment(command(cfg), policy.hash, uses_engine))
-
-    engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed)
-    # the problems of dynamic sampling follow those that every method sees, which stay the same with it
+    engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed, autocast=policy.autocast)
+    problems = Drawn(suite.training(cfg.seed))
     first = cfg.trainer.steps * cfg.trainer.prompts_per_step
-    problems = suite.training(first * (1 + method.dynamic_sampling), cfg.seed)
-    rows = [{"prompt": p.prompt, "reference": p.reference, "problem": i} for i, p in enumerate(problems)]
+
+    def row(number: int) -> dict[str, Any]:
+        problem = problems[number]
+        return {"prompt": policy.message(problem.prompt), "reference": problem.reference, "problem": number}
 
     def reserve(step: int, turn: int) -> list[dict[str, Any]]:
+        # they follow the problems that every method sees, which stay the same with dynamic sampling
         start = first + (step * method.dynamic_sampling + turn - 1) * cfg.trainer.prompts_per_step
-        fresh = rows[start : start + cfg.trainer.prompts_per_step]
-        return [row for row in fresh for _ in range(cfg.trainer.completions_per_prompt)]
+        fresh = map(row, range(start, start + cfg.trainer.prompts_per_step))
+        return [own for own in fresh for _ in range(cfg.trainer.completions_per_prompt)]
 
+    rows = [row(number) for number in range(first)]
+    records.write_environment(environment(command(cfg), policy, uses_engine, suite.facts()))
     judge = Judge(suite, problems, policy)
-    args = trainer_args(cfg, records)
+    args = trainer_args(cfg, records, policy)
     trainer = CreditGRPOTrainer(
         policy.model,
         judge.reward,
@@ -97,12 +106,13 @@ def _run(cfg: DictConfig, records: Records) -> None:
         signal_funcs={"decisive": judge.decisive},
         args=args,
         reserve=reserve,
-        train_dataset=Dataset.from_list(rows[:first]),
+        train_dataset=Dataset.from_list(rows),
         processing_class=policy.tokenizer,
     )
     trainer.create_model_card = lambda *_, **__: None  # the run's folder says what it is
     trainer.remove_callback(transformers.PrinterCallback)
-    curve = LearningCurve(cfg, records, suite, engine, trainer)
+    sampler = engine if uses_engine else VllmSampler(trainer)
+    curve = LearningCurve(cfg, records, suite, policy, sampler, trainer)
     trainer.add_callback(curve)
 
     checkpoint = records.last_checkpoint()
@@ -131,15 +141,27 @@ def command(cfg: DictConfig) -> str:
     return shlex.join(["python", "-m", "harness", *overrides])
 
 
-def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
+def trainer_args(cfg: DictConfig, records: Records, policy: Policy) -> GRPOConfig:
     """TRL's configuration of one run; the method's surrogate is added by the trainer."""
+    of_the_machine = {
+        "output_dir": str(records.directory / "checkpoint"),
+        "bf16": policy.autocast,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "chat_template_kwargs": policy.template_options or None,
+    }
+    return GRPOConfig(**of_the_machine | trainer_settings(cfg))
+
+
+def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
+    """The fields of `trl.GRPOConfig` that follow from the configuration alone."""
     t = cfg.trainer
-    completions = t.prompts_per_step * t.completions_per_prompt
-    return GRPOConfig(
-        output_dir=str(records.directory / "checkpoint"),
-        per_device_train_batch_size=completions // t.updates_per_step,
-        gradient_accumulation_steps=1,
-        steps_per_generation=t.updates_per_step,
+    rows = t.prompts_per_step * t.completions_per_prompt // t.updates_per_step  # of one update
+    passes = rows // (t.rows_per_pass or rows)
+    settings = dict(
+        per_device_train_batch_size=rows // passes,
+        gradient_accumulation_steps=passes,
+        steps_per_generation=t.updates_per_step * passes,
         num_generations=t.completions_per_prompt,
         max_steps=t.steps * t.updates_per_step,
         max_completion_length=t.max_completion_tokens,
@@ -156,41 +178,58 @@ def trainer_args(cfg: DictConfig, records: Records) -> GRPOConfig:
         report_to=list(t.report_to) or "none",
         run_name=f"{cfg.experiment_name}/{cfg.label}/seed-{cfg.seed}",
         disable_tqdm=True,
-        **{
-            "lr_scheduler_type": "constant",  # so that a run's length does not change its beginning
-            "gradient_checkpointing": False,
-            "bf16": False,
-            "dataloader_pin_memory": torch.cuda.is_available(),
-            **OmegaConf.to_container(t.extra, resolve=True),
-        },
+        lr_scheduler_type="constant",  # so that a run's length does not change its beginning
+        gradient_checkpointing=False,
     )
+    return settings | OmegaConf.to_container(t.extra, resolve=True)
+
+
+class Drawn:
+    """Training problems by number, drawn from their stream as far as they are asked for."""
+
+    def __init__(self, stream: Iterator[Problem]) -> None:
+        self._stream = stream
+        self._drawn: list[Problem] = []
+
+    def __getitem__(self, number: int) -> Problem:
+        while len(self._drawn) <= number:
+            self._drawn.append(next(self._stream))
+        return self._drawn[number]
 
 
 class Judge:
     """Verdicts on training completions, each made once for the reward and the decisive tokens."""
 
-    def __init__(self, suite: Suite, problems: list[Problem], policy: Policy) -> None:
-        self.tokenizer = policy.tokenizer
-        self.verdict = lru_cache(maxsize=1 << 14)(
-            lambda problem, text: judged(suite, problems[problem], text)
-        )
+    def __init__(self, suite: Suite, problems: Drawn | Sequence[Problem], policy: Policy) -> None:
+        self.suite, self.problems, self.tokenizer = suite, problems, policy.tokenizer
+        self._known: dict[tuple[int, str], Verdict] = {}
 
-    def reward(self, completions: list[str], problem: list[int], **_) -> list[float]:
+    def verdicts(self, problem: Sequence[int], completions: Sequence[Any]) -> list[Verdict]:
+        """The verdict on each completion, a text or a conversation's last turn."""
+        pairs = list(zip(problem, map(as_text, completions), strict=True))
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
+        if len(self._known) > KEPT_VERDICTS:
+            self._known = {pair: self._known[pair] for pair in pairs if pair in self._known}
+        if new:
+            judged = self.suite.judge([self.problems[i] for i, _ in new], [text for _, text in new])
+            self._known |= zip(new, judged, strict=True)
+        return [self._known[pair] for pair in pairs]
+
+    def reward(self, completions: list, problem: list[int], **_) -> list[float]:
         """TRL reward function: the verdict's reward, NaN where the verifier could not judge."""
-        verdicts = [self.verdict(i, text) for i, text in zip(problem, completions, strict=True)]
+        verdicts = self.verdicts(problem, completions)
         check_error_share(verdicts)
         return [verdict.reward for verdict in verdicts]
 
     def decisive(
-        self, completions: list[str], completion_ids: list[list[int]], problem: list[int], **_
+        self, completions: list, completion_ids: list[list[int]], problem: list[int], **_
     ) -> list[list[int]]:
         """The verdicts' decisive characters as a sign for every token."""
         return [
             decisive_tokens(
-                [len(self.tokenizer.decode([token], skip_special_tokens=True)) for token in ids],
-                self.verdict(i, text),
+                [len(self.tokenizer.decode([token], skip_special_tokens=True)) for token in ids], verdict
             )
-            for ids, i, text in zip(completion_ids, problem, completions, strict=True)
+            for ids, verdict in zip(completion_ids, self.verdicts(problem, completions), strict=True)
         ]
 
 

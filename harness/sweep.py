@@ -50,10 +50,19 @@ def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[Dict
 def check_unfinished(cfgs: list[DictConfig]) -> None:
     """Construct each different method and suite that is still to run. Raises ConfigError; imports torch."""
     unfinished = [cfg for cfg in cfgs if status(run_dir(cfg)) != "done"]
-    for group in ("suite", "method"):
-        different = {json.dumps(identity(cfg)[group], sort_keys=True): cfg for cfg in unfinished}
-        for cfg in different.values():
-            check_parts(cfg, group)
+    for cfg in _different(unfinished, "suite"):
+        check_parts(cfg, "suite")
+    check_methods(unfinished)
+
+
+def check_methods(cfgs: list[DictConfig]) -> None:
+    """Construct each different method. Raises ConfigError; imports torch."""
+    for cfg in _different(cfgs, "method"):
+        check_parts(cfg, "method")
+
+
+def _different(cfgs: list[DictConfig], group: str) -> list[DictConfig]:
+    return list({json.dumps(identity(cfg)[group], sort_keys=True): cfg for cfg in cfgs}.values())
 
 
 def status(run: Path) -> str:

@@ -2,9 +2,9 @@
 
 import sys
 
-from harness.bench import credit, horizon, step
+from harness.bench import credit, horizon, references, step, verify
 
-BENCHMARKS = {"step": step, "horizon": horizon, "credit": credit}
+BENCHMARKS = {"step": step, "horizon": horizon, "credit": credit, "references": references, "verify": verify}
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -69,7 +70,7 @@ def run_round(contestant: str, options: Options) -> tuple[list[float], float]:
     Returns the seconds of each step, and the share of all of them spent on credit.
     """
     policy, suite = load_policy("micro", "micro"), MicroSuite()
-    problems = suite.training((options.steps + 1) * options.prompts, seed=0)
+    problems = list(islice(suite.training(seed=0), (options.steps + 1) * options.prompts))
     judge = Judge(suite, problems, policy)
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from functools import cached_property
+from itertools import count, cycle, islice
 from random import Random
+from typing import Any
 
-from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict
+from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict, one_by_one
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,30 @@ class ListSuite:
             raise ValueError(f"suite {self.name}: there are no problems")
         object.__setattr__(self, "problems", tuple(by_hash.values()))
 
-    def training(self, size: int, seed: int) -> list[Problem]:
-        """`size` training problems, the domains in turn."""
-        streams = [self._laps(domain, seed) for domain in self._domains()]
-        return [next(streams[i % len(streams)]) for i in range(size)]
+    def training(self, seed: int) -> Iterator[Problem]:
+        """Training problems, the domains in turn."""
+        streams = [self._laps(domain, self._of(domain, "train", 1), seed) for domain in self._domains()]
+        return map(next, cycle(streams))
 
     def evaluation(self, split: Split, size: int) -> list[Problem]:
         """The first `size` problems of `split` in each domain, in the order of the list."""
         return [p for domain in self._domains() for p in islice(self._of(domain, split, size), size)]
+
+    def asks(self, problem: Problem) -> bool:
+        """Whether the test split holds a problem of this content."""
+        return problem.content in self._test_contents
+
+    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Verdict]:
+        """The verdict on each completion."""
+        return one_by_one(self.verify, problems, completions)
+
+    def facts(self) -> dict[str, Any]:
+        """How many problems there are."""
+        return {"problems": len(self.problems)}
+
+    @cached_property
+    def _test_contents(self) -> set[str]:
+        return {p.content for domain in self._domains() for p in self._of(domain, "test", 0)}
 
     def _domains(self) -> list[str]:
         return list(dict.fromkeys(problem.domain for problem in self.problems))
@@ -55,7 +73,6 @@ class ListSuite:
             )
         return found
 
-    def _laps(self, domain: str, seed: int) -> Iterator[Problem]:
-        problems = self._of(domain, "train", 1)
+    def _laps(self, domain: str, problems: list[Problem], seed: int) -> Iterator[Problem]:
         for lap in count():
             yield from Random(f"{self.name}/{domain}/{seed}/{lap}").sample(problems, len(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -18,17 +19,25 @@ class Problem:
 
     `prompt` is what the policy sees, `reference` a worked right solution where there is one, and
     `data` what the suite's own verifier needs (a parsed problem, hidden test cases, an answer).
+    `question` is the prompt without the instructions that a suite puts round it, where they differ.
     """
 
     prompt: str
     domain: str
     reference: str | None = None
     data: Any = field(default=None, compare=False, repr=False)
+    question: str | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def hash(self) -> str:
         """Sixteen hex digits that identify the problem by its domain and prompt."""
         return hashlib.sha256(f"{self.domain}\n{self.prompt}".encode()).hexdigest()[:16]
+
+    @cached_property
+    def content(self) -> str:
+        """Sixteen hex digits of what is asked: the same in any suite, under any instructions, case or spacing."""
+        words = " ".join((self.question or self.prompt).casefold().split())
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -57,14 +66,42 @@ class Suite(Protocol):
 
     name: str
 
-    def training(self, size: int, seed: int) -> list[Problem]:
-        """`size` training problems in the order that `seed` determines, the same for every method."""
+    def training(self, seed: int) -> Iterator[Problem]:
+        """Training problems without end, in the order that `seed` determines, the same for every method."""
         ...
 
     def evaluation(self, split: Split, size: int) -> list[Problem]:
-        """`size` problems per domain of a held-out split, the same for every training seed."""
+        """`size` problems per domain of a held-out split, the same for every training seed.
+
+        A published test set that has fewer gives all it has.
+        """
         ...
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
-        """Judge one completion (text without special tokens)."""
+    def asks(self, problem: Problem) -> bool:
+        """Whether the test asks the same as `problem` (of another suite: `training` never yields one of its own)."""
         ...
+
+    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Verdict]:
+        """The verdict on each completion (text without special tokens) to the problem beside it.
+
+        What the verifier cannot judge is `Verdict.failure`.
+        """
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What a run records of its problems beside the configuration: revisions, files, the sandbox."""
+        ...
+
+
+def one_by_one(
+    verify: Callable[[Problem, str], Verdict], problems: Sequence[Problem], completions: Sequence[str]
+) -> list[Verdict]:
+    """`verify` on each completion; where it raises it has failed, which is not the completion's fault."""
+
+    def judged(problem: Problem, completion: str) -> Verdict:
+        try:
+            return verify(problem, completion)
+        except Exception as error:
+            return Verdict.failure(f"{type(error).__name__}: {error}")
+
+    return [judged(*pair) for pair in zip(problems, completions, strict=True)]

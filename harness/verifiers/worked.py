@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.verifiers.sandbox import Malformed, evaluate
+from harness.verifiers.expression import Malformed, evaluate
 
 _LINE = re.compile(r"(?P<work>[^=]*)=(?P<result>-?\d+)(?P<letter>[a-z]?)")
 

@@ -86,7 +86,7 @@ def test_sampling_covers_every_problem_with_noise_of_its_own(policy):
     suite = MicroSuite(horizon=1)
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=5)
     problems = suite.evaluation("test", 2)
-    samples = sample_problems(engine, suite, problems, samples=3, temperature=1.0, max_tokens=8, seed=9)
+    samples = sample_problems(engine, policy, suite, problems, samples=3, temperature=1.0, max_tokens=8, seed=9)
     assert [(s.problem, s.sample) for s in samples] == [(p, i) for p in problems for i in range(3)]
     first = problems[0]
     alone = engine.generate(

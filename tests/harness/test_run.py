@@ -113,21 +113,24 @@ def interrupt_at(monkeypatch, update):
     )
 
 
-# besides a method without memory: one with a critic, a second model, fresh prompts, credit at every update
+LORA = "+policy.lora={r: 2, target_modules: all-linear}"
+
+
+# besides a method without memory: one with a critic, a second model, fresh prompts, credit at every update; several
+# passes an update; a policy with adapters
 @pytest.mark.parametrize(
-    ("method", "update"),
-    [("delta", 1), ("delta", 4), ("delta", 5), ("delta", 7)]
-    + [(name, 5) for name in ("ppo", "prime", "dapo", "fipo", "vine_ppo")],
+    ("overrides", "update"),
+    [(["method=delta"], update) for update in (1, 4, 5, 7)]
+    + [([f"method={name}"], 5) for name in ("ppo", "prime", "dapo", "fipo", "vine_ppo")]
+    + [(["trainer.rows_per_pass=4"], 5), ([LORA, "trainer.learning_rate=0.05"], 5)],
+    ids=str,
 )
 def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(
-    configured, monkeypatch, method, update
+    configured, monkeypatch, overrides, update
 ):
-    whole = configured(f"method={method}", results="whole")
+    whole, cut = (configured(*overrides, results=name) for name in ("whole", "cut"))
     run(whole)
-    assert (
-        len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1
-    )  # there is something to lose
-    cut = configured(f"method={method}", results="cut")
+    assert len({line["reward"] for line in lines(run_dir(whole), "metrics")}) > 1  # there is something to lose
     with monkeypatch.context() as patch:
         interrupt_at(patch, update)
         with pytest.raises(KeyboardInterrupt):
@@ -283,3 +286,31 @@ def test_decisive_characters_fall_on_the_tokens_that_hold_them():
     verdict = Verdict(1.0, True, None, decisive=((0, +1), (2, -1), (5, +1), (6, -1)))
     assert decisive_tokens([1, 3, 2, 0], verdict) == [+1, -1, +1, -1]
     assert decisive_tokens([1, 3, 2], Verdict(0.0, False, None, decisive=((6, -1),))) == [0, 0, -1]  # cut off
+
+
+@pytest.mark.parametrize("method", ["grpo", "delta", "dr_grpo"])
+def test_passes_of_fewer_rows_change_the_memory_and_not_the_numbers(configured, method):
+    found = []
+    for rows in ("null", "3"):
+        cfg = configured(f"method={method}", f"trainer.rows_per_pass={rows}", "trainer.steps=2", results=rows)
+        run(cfg)
+        found.append(lines(run_dir(cfg), "metrics"))
+    for whole, parts in zip(*found, strict=True):
+        for key in ("reward", "tokens", "grad_norm", "loss", "credit_rms", "unscorable"):
+            assert parts.get(key) == pytest.approx(whole.get(key), rel=1e-3, abs=1e-6), key
+        assert parts["entropy"] == pytest.approx(whole["entropy"], rel=0.05)  # TRL's: a mean of the passes' means
+
+
+def test_a_method_that_copies_the_policy_refuses_adapters_with_what_to_do(configured):
+    cfg = configured("method=prime", LORA)
+    with pytest.raises(RunFailed, match="set policy.lora=null"):
+        run(cfg)
+
+
+def test_in_bfloat16_old_and_new_log_probs_agree_to_its_precision(configured):
+    cfg = configured("+policy.autocast=true", "method=delta", "trainer.updates_per_step=1")
+    run(cfg)
+    directory = run_dir(cfg)
+    assert json.loads((directory / "env.json").read_text())["autocast"] == "bfloat16"
+    # one update a batch: every ratio is 1 but for rounding, so nothing is clipped
+    assert [line["clip_share"] for line in lines(directory, "metrics")] == [0.0] * 4

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count, cycle, islice
 from random import Random
+from typing import Any
 
 from harness.suites.micro import code, math, science
 from harness.suites.micro.items import Item, common_prefix
-from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict
+from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict, one_by_one
 
 DOMAINS = {"math": math, "code": code, "science": science}
 SEPARATOR = ";"
@@ -52,10 +53,10 @@ class MicroSuite:
         if self.reward not in ("all", "share"):
             raise ValueError(f"suite.reward must be 'all' or 'share', got {self.reward!r}")
 
-    def training(self, size: int, seed: int) -> list[Problem]:
-        """`size` training problems, the domains in turn; none comes again before all others have come."""
+    def training(self, seed: int) -> Iterator[Problem]:
+        """Training problems, the domains in turn; none comes again before all others have come."""
         streams = [self._laps(domain, f"{self.seed}/{seed}") for domain in self.domains]
-        return [next(streams[i % len(streams)]) for i in range(size)]
+        return map(next, cycle(streams))
 
     def evaluation(self, split: Split, size: int) -> list[Problem]:
         """`size` held-out problems of `split` for each domain."""
@@ -94,6 +95,18 @@ class MicroSuite:
             answer=SEPARATOR.join([*(g.answer or "?" for g in grades), *lines[len(items) :]]),
             decisive=tuple(dict(marks).items()),
         )
+
+    def asks(self, problem: Problem) -> bool:
+        """No: these questions are asked nowhere else."""
+        return False
+
+    def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Verdict]:
+        """The verdict on each completion."""
+        return one_by_one(self.verify, problems, completions)
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing beside the configuration: the problems are computed from it."""
+        return {}
 
     def _laps(self, domain: str, key: str) -> Iterator[Problem]:
         """The training problems of a domain again and again, in another order each time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from harness.suites.micro.items import Grade, Item, Kind
-from harness.verifiers.code import share_passed
+from harness.verifiers.expression import share_passed
 
 HIDDEN_INPUTS = (0, 3, 4, 7, 11)
 

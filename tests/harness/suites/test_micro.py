@@ -1,3 +1,4 @@
+from itertools import islice
 from random import Random
 
 import pytest
@@ -5,6 +6,11 @@ import pytest
 from harness.suites.micro import DOMAINS, MicroSuite, alphabet, demonstration, make_problem
 from harness.suites.micro.items import Item
 from harness.suites.problem import Problem
+
+
+def drawn(suite, size, seed):
+    return list(islice(suite.training(seed), size))
+
 
 FOUR = (
     Item("precedence", "3+4*2", "3+8=11", "7*2=14"),
@@ -58,7 +64,7 @@ def test_graded_reward_tells_right_steps_from_lucky_answers():
 def test_references_are_right_and_misconceptions_wrong(domain, level):
     suite = MicroSuite(domains=[domain], horizon=1, level=level)
     kinds = set()
-    for problem in suite.training(200, seed=1):
+    for problem in drawn(suite, 200, 1):
         (item,) = problem.data
         kinds.add(item.kind)
         right, wrong = suite.verify(problem, item.right), suite.verify(problem, item.wrong)
@@ -83,7 +89,7 @@ def test_splits_are_disjoint_and_training_never_meets_them(horizon):
     held_out = {
         split: {p.hash for p in suite.evaluation(split, 40)} for split in ("test", "validation", "curve")
     }
-    training = {p.hash for p in suite.training(1500, seed=0)}
+    training = {p.hash for p in drawn(suite, 1500, 0)}
     for split, hashes in held_out.items():
         assert len(hashes) == 120
         assert not hashes & training
@@ -94,14 +100,14 @@ def test_splits_are_disjoint_and_training_never_meets_them(horizon):
 def test_held_out_problems_do_not_depend_on_the_training_seed_and_training_does():
     suite = MicroSuite()
     assert suite.evaluation("test", 10) == MicroSuite().evaluation("test", 10)
-    assert suite.training(32, 0) == suite.training(32, 0)
-    assert suite.training(32, 0) == suite.training(64, 0)[:32]
-    assert suite.training(32, 0) != suite.training(32, 1)
-    assert [p.domain for p in suite.training(6, 0)] == ["math", "code", "science"] * 2
+    assert drawn(suite, 32, 0) == drawn(suite, 32, 0)
+    assert drawn(suite, 32, 0) == drawn(suite, 64, 0)[:32]
+    assert drawn(suite, 32, 0) != drawn(suite, 32, 1)
+    assert [p.domain for p in drawn(suite, 6, 0)] == ["math", "code", "science"] * 2
 
 
 def test_no_problem_comes_twice_while_there_are_others():
-    problems = MicroSuite().training(3000, 0)
+    problems = drawn(MicroSuite(), 3000, 0)
     assert len({p.hash for p in problems}) == len(problems)
 
 

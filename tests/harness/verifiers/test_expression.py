@@ -1,6 +1,6 @@
 import pytest
 
-from harness.verifiers.sandbox import Malformed, evaluate
+from harness.verifiers.expression import Malformed, evaluate
 
 
 @pytest.mark.parametrize(

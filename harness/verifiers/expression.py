@@ -1,11 +1,11 @@
-"""Running answers that are one arithmetic Python expression in `x`.
+"""Answers that are one arithmetic Python expression in `x`, run on hidden inputs.
 
 Covered: an expression is parsed, every node of its syntax tree must be in a short list (integer
 constants, the name `x`, + - * // %, unary minus, parentheses), and the tree is evaluated here,
 node by node. Nothing is compiled or executed, so there are no names, calls, attributes, files,
 loops or powers to reach; length, depth and the size of numbers are bounded.
 
-Not covered: programs. Anything with a statement or a call is refused as malformed.
+Not covered: programs, which `harness.sandbox` runs. Anything with a statement or a call is malformed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import operator
 import warnings
+from collections.abc import Sequence
 
 MAX_CHARACTERS = 200
 MAX_MAGNITUDE = 10**12
@@ -28,6 +29,18 @@ _BINARY = {
 
 class Malformed(ValueError):
     """The text is not an expression of the language above: a wrong answer, not a verifier error."""
+
+
+def share_passed(expression: str, cases: Sequence[tuple[int, int]]) -> float:
+    """Share of the hidden `(x, y)` cases on which `expression` gives `y`; malformed text passes none."""
+    return sum(_passes(expression, x, y) for x, y in cases) / len(cases)
+
+
+def _passes(expression: str, x: int, y: int) -> bool:
+    try:
+        return evaluate(expression, x) == y
+    except Malformed:
+        return False
 
 
 def evaluate(expression: str, x: int) -> int:
