@@ -23,5 +23,5 @@ def test_programs_are_left_out_without_their_file(tmp_path, monkeypatch):
         '{"text": "t", "code": "a = 1", "test_list": ["assert a == 1"], "test_setup_code": ""}\n' * 4
     )
     problems, completions, right = verify.programs(3, str(tmp_path))
-    assert [problem.data["tests"] for problem in problems] == ["assert a == 1"] * 3
-    assert completions[0] == "```python\na = 1\n```" and right == [True, False, True]
+    assert [problem.data["tests"] for problem in problems] == ["\nassert a == 1"] * 3
+    assert completions[0] == "```python\na = 1\n```" and right == [True] * 3
