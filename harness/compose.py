@@ -82,13 +82,17 @@ def _explain(error: Exception, overrides: list[str]) -> str:
         return f"In {file}.yaml, {key}: {reason}."
     chosen = [o.input_line for o in choices if o.value() is not None]
     try:
-        keys = _keys(compose("config", chosen))
+        chosen_cfg = compose("config", chosen)
+        keys = _keys(chosen_cfg)
     except (HydraException, OmegaConfBaseException) as own:  # a file among them is at fault, not a key
         return f"{' '.join(chosen) or 'The configuration'} does not compose: {str(own).splitlines()[0]}"
     for o in parsed:
         key = o.key_or_group
-        if key.startswith("trainer.extra.") and not (o.is_add() or o.is_force_add()):
-            return f"A new field of trainer.extra needs a plus: +{o.input_line}."
+        parent = key.rpartition(".")[0]
+        while parent and parent not in keys:
+            parent = parent.rpartition(".")[0]
+        if key not in keys and _is_open(chosen_cfg, parent) and not (o.is_add() or o.is_force_add()):
+            return f"A new field of {parent} needs a plus: +{o.input_line}."
         if "/" in key and o not in choices:
             return f"There is no group {key}. {nearest(key, groups)}"
         if key not in keys and o not in choices:
@@ -105,6 +109,12 @@ def _groups(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
         if group != "hydra":
             yield group
             yield from _groups(loader, group)
+
+
+def _is_open(cfg: DictConfig, key: str) -> bool:
+    """Whether `key` is a mapping of the user's own entries: neither part of the schema nor a call's arguments."""
+    node = OmegaConf.select(cfg, key) if key else None
+    return OmegaConf.is_dict(node) and OmegaConf.get_type(node) is dict and "_target_" not in node
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> set[str]:
