@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import Config
 from harness.errors import ConfigError, nearest
+from harness.sandbox import SandboxError
 
 PARTS = ("advantage", "weighting", "shaping", "surrogate")
 TRUNCATIONS = {"top_p": (1, None), "top_k": (0, -1, None), "min_p": (0, None)}  # values that truncate nothing
@@ -103,15 +104,27 @@ def check_parts(cfg: DictConfig, group: str) -> None:
         node = OmegaConf.select(cfg, where)
         try:
             _signature(node, where)
-            part = instantiate(node, _convert_="all")
-            if where == "suite":  # its problems too: what is not at hand is told before anything runs
-                part.training(cfg.seed)
-                part.evaluation("test", 1)
-        except (ImportError, InstantiationException, OSError, ValueError) as error:
+            instantiate(node)
+        except (ImportError, InstantiationException) as error:
             reason = (
                 error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
             )
             raise ConfigError(f"{where}: {str(reason).splitlines()[0]}") from error
+
+
+def check_problems(cfg: DictConfig) -> None:
+    """Read the problems that a run will need, and open its sandbox: what is not at hand is told before anything runs.
+
+    Raises ConfigError.
+    """
+    try:
+        suite = instantiate(cfg.suite, _convert_="all")
+        next(suite.training(cfg.seed))
+        for split in ("validation", "curve", "test"):
+            suite.evaluation(split, cfg.evaluation[f"{split}_problems"])
+        suite.facts()
+    except (OSError, SandboxError, ValueError) as error:
+        raise ConfigError(f"suite: {str(error).splitlines()[0]}") from error
 
 
 def _keys(cfg: DictConfig, schema: type, prefix: str) -> None:

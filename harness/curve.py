@@ -91,6 +91,9 @@ class LearningCurve(TrainerCallback):
         if "cispo_clip_ratio" in logs:  # another name for the share of tokens whose ratio was bounded
             line["clip_share"] = logs["cispo_clip_ratio"]
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
+        if errors := self.trainer.verifier_errors:
+            line["verifier_errors"] = dict(errors)
+            errors.clear()
         line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
         line["seconds_update"] = round(seconds - sum(phases.values()), 4)
@@ -121,6 +124,8 @@ class LearningCurve(TrainerCallback):
                     "text": s.text,
                     "answer": s.verdict.answer,
                     "correct": s.verdict.correct,
+                    **({"error": s.verdict.error} if s.verdict.error else {}),
+                    **(s.problem.record or {}),
                 }
                 for s in samples
             ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +24,7 @@ GENERATION_SHARE = 0.05
 MEAN_LENGTH = 0.5  # of the longest completion allowed
 PROMPT = 200  # tokens
 STATE_BYTES = 16  # a parameter: float32 weight, gradient, and Adam's two moments
+REFERENCE_BYTES = 4  # a parameter of the reference policy, where there is a KL term
 GPU_BYTES = 80e9
 
 
@@ -51,8 +53,7 @@ def cost(cfg: DictConfig) -> Cost:
     completions = t.steps * t.prompts_per_step * t.completions_per_prompt
     length = MEAN_LENGTH * t.max_completion_tokens
     evaluated = MEAN_LENGTH * (e.max_tokens or t.max_completion_tokens)
-    extra = t.extra.get("num_iterations", 1)
-    trained = completions * (length + PROMPT) * extra
+    trained = completions * (length + PROMPT)
     passes = bool(t.extra.get("use_vllm")) + (t.beta > 0)  # the rollout engine keeps the old log-probs itself
     held_out, tests = _domains(cfg)
     curve = len(range(0, t.steps + 1, e.every)) * e.curve_problems * e.curve_samples * len(held_out)
@@ -77,11 +78,12 @@ def dry_run(cfgs: Sequence[DictConfig]) -> str:
     groups: dict[tuple[str, str], list[DictConfig]] = {}
     for cfg in cfgs:
         groups.setdefault((cfg.policy.name, cfg.method.name), []).append(cfg)
-    rows, total = [], 0.0
+    rows, total, unknown = [], 0.0, set()
     for (policy, method), own in groups.items():
         costs = [cost(cfg) for cfg in own]
         hours = [c.hours() for c in costs]
         total += sum(h for h in hours if h is not None)
+        unknown |= {policy} if None in hours else set()
         rows.append(
             [
                 policy,
@@ -90,7 +92,7 @@ def dry_run(cfgs: Sequence[DictConfig]) -> str:
                 _millions(sum(c.sampled for c in costs)),
                 _millions(sum(c.trained for c in costs)),
                 _millions(sum(c.evaluated for c in costs)),
-                "–" if None in hours else f"{sum(hours):,.0f}",
+                "–" if None in hours else _hours(sum(hours)),
             ]
         )
     head = ["policy", "method", "runs", "sampled, M tokens", "trained, M", "evaluated, M", "H100 hours"]
@@ -100,7 +102,9 @@ def dry_run(cfgs: Sequence[DictConfig]) -> str:
         "",
         table(head, rows),
         "",
-        f"Together about {total:,.0f} hours of one H100. How it was made:",
+        f"Together about {_hours(total)} hours of one H100"
+        + (f", without {', '.join(sorted(unknown))}, of unknown size" if unknown else "")
+        + ". How it was made:",
         f"- completions {MEAN_LENGTH:g} of the longest allowed (max_completion_tokens), prompts {PROMPT} tokens;",
         "- an update takes 6 operations a parameter and token, a pass for old or reference log-probs 2, at "
         f"{TRAINING_SHARE:.0%} of {PEAK / 1e12:.0f} TFLOP/s;",
@@ -120,10 +124,17 @@ def _check_against_trl(cfg: DictConfig) -> None:
     from harness.run import trainer_settings
 
     known = {spec.name for spec in fields(GRPOConfig)}
-    surrogate = instantiate(cfg.method.surrogate, _convert_="all").trainer_args()
-    for key in (*trainer_settings(cfg), *surrogate):
+    settings = trainer_settings(cfg) | instantiate(cfg.method.surrogate, _convert_="all").trainer_args()
+    for key in settings:
         if key not in known:
             raise ConfigError(f"{key} is no field of trl.GRPOConfig. {nearest(key, known)}")
+    with TemporaryDirectory() as folder:
+        try:
+            GRPOConfig(**settings | {"output_dir": folder, "bf16": False, "use_cpu": True})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"trl.GRPOConfig refuses these settings: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def _domains(cfg: DictConfig) -> tuple[list, list]:
@@ -136,20 +147,26 @@ def _domains(cfg: DictConfig) -> tuple[list, list]:
 
 
 def _memory(cfgs: Sequence[DictConfig]) -> list[str]:
-    large = {
-        cfg.policy.name: STATE_BYTES * cfg.policy.parameters
-        for cfg in cfgs
-        if cfg.policy.get("parameters") and not cfg.policy.get("lora")
-    }
-    return [
-        f"- {name}: weights, gradients and Adam's moments take {size / 1e9:.0f} GB"
-        + (
-            f", more than the {GPU_BYTES / 1e9:.0f} GB of one GPU: set policy.lora."
-            if size > GPU_BYTES
-            else "."
-        )
-        for name, size in large.items()
-    ]
+    """A line for each policy that is trained whole: what its state takes of one GPU, activations not counted."""
+    lines = {}
+    for cfg in cfgs:
+        if not cfg.policy.get("parameters") or cfg.policy.get("lora"):
+            continue
+        reference = REFERENCE_BYTES if cfg.trainer.beta > 0 else 0
+        state = (STATE_BYTES + reference) * cfg.policy.parameters
+        extra = cfg.trainer.extra
+        vllm = GPU_BYTES * extra.get("vllm_gpu_memory_utilization", 0.3) if extra.get("use_vllm") else 0
+        text = f"- {cfg.policy.name}: weights, gradients, Adam's moments"
+        text += ", reference policy" * bool(reference) + ", vLLM's share" * bool(vllm)
+        text += f" take {(state + vllm) / 1e9:.0f} GB, activations not counted"
+        if state + vllm > GPU_BYTES:
+            text += f": more than the {GPU_BYTES / 1e9:.0f} GB of one GPU, so set policy.lora"
+        lines[cfg.policy.name] = text + "."
+    return list(lines.values())
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def _millions(tokens: float) -> str:

@@ -124,8 +124,11 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def majority(verdicts: Sequence[Verdict]) -> float:
-    """Whether the most frequent answer is right, in [0, 1]: ties count by their share of right answers."""
-    votes = Counter(v.answer for v in verdicts)
+    """Whether the most frequent answer is right, in [0, 1]: ties count by their share of right answers.
+
+    A completion that answers nothing has no vote, unless none has.
+    """
+    votes = Counter(v.answer for v in verdicts if v.answer is not None) or Counter([None])
     top = max(votes.values())
     right = {v.answer: bool(v.correct) for v in verdicts}
     if any(bool(v.correct) != right[v.answer] for v in verdicts):

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 ASSETS = Path(__file__).parent / "assets"
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]  # of a model of the hub
 
 
 @dataclass
@@ -82,15 +85,16 @@ def load_policy(
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"policy.dtype={dtype!r} is not a torch dtype; use float32, bfloat16 or float64")
     source = ASSETS / path if (ASSETS / path).is_dir() else path
-    place = {} if Path(source).is_dir() else {"revision": revision}
     try:
+        if not Path(source).is_dir():
+            # A folder from here on: the reference policy and vLLM, which TRL loads by the model's name, would be of
+            # the hub's latest revision.
+            source = snapshot_download(path, revision=revision, allow_patterns=FILES)
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, dtype), use_safetensors=True, **place
+            source, dtype=getattr(torch, dtype), use_safetensors=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, padding_side="left", truncation_side="left", **place
-        )
-    except OSError as error:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
+    except (OSError, HFValidationError) as error:
         raise OSError(
             f"policy.path={path}: no such folder, and no such model in the hub or its cache: give the folder of a "
             f"model with safetensors weights, or a model id with the network at hand ({str(error).splitlines()[0]})"

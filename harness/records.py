@@ -74,6 +74,12 @@ class Records:
                     f"the run began with base policy {first['policy_hash']}, which is now {env['policy_hash']}: "
                     f"put the old one back, or delete {self.directory}"
                 )
+            for key in ("rows", "autocast"):
+                if first.get(key) != env[key]:
+                    raise ValueError(
+                        f"the run began with {key} {first.get(key)}, and now has {env[key]}: put the old back, or "
+                        f"delete {self.directory}"
+                    )
             again = {key: env[key] for key in ("started", "command", "commit", "versions")}
             env = first | {"resumed": [*first.get("resumed", []), again]}
         self._replace("env.json", json.dumps(env, indent=2) + "\n")
@@ -146,9 +152,7 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def environment(
-    command: str, policy: Policy, common_random_numbers: bool, suite: Mapping[str, Any]
-) -> dict[str, Any]:
+def environment(command: str, policy: Policy, uses_engine: bool, suite: Mapping[str, Any]) -> dict[str, Any]:
     """Versions, commit, hardware, start, command and what the suite says of its problems: to judge and repeat a run."""
     return {
         "command": command,
@@ -164,8 +168,21 @@ def environment(
         "policy_hash": policy.hash,
         "autocast": "bfloat16" if policy.autocast else None,
         "suite": dict(suite),
-        "common_random_numbers": common_random_numbers,
+        "rows": origins(suite),
+        # in bfloat16 a completion depends on what is sampled beside it, if seldom
+        "common_random_numbers": uses_engine and not policy.autocast,
     }
+
+
+def origins(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Where a suite's rows come from, by its parts: what two runs on the same problems have in common."""
+    found = {}
+    for key, value in facts.items():
+        if key == "rows":
+            found[prefix or "suite"] = value
+        elif isinstance(value, Mapping):
+            found |= origins(value, f"{prefix}.{key}".strip("."))
+    return found
 
 
 def _commit() -> str | None:

@@ -11,6 +11,7 @@ import random
 import shlex
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,6 +110,7 @@ def _run(cfg: DictConfig, records: Records) -> None:
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.tokenizer,
     )
+    trainer.verifier_errors = judge.errors
     trainer.create_model_card = lambda *_, **__: None  # the run's folder says what it is
     trainer.remove_callback(transformers.PrinterCallback)
     sampler = engine if uses_engine else VllmSampler(trainer)
@@ -202,6 +204,7 @@ class Judge:
 
     def __init__(self, suite: Suite, problems: Drawn | Sequence[Problem], policy: Policy) -> None:
         self.suite, self.problems, self.tokenizer = suite, problems, policy.tokenizer
+        self.errors: Counter[str] = Counter()  # causes, since somebody last emptied it
         self._known: dict[tuple[int, str], Verdict] = {}
 
     def verdicts(self, problem: Sequence[int], completions: Sequence[Any]) -> list[Verdict]:
@@ -213,6 +216,7 @@ class Judge:
         if new:
             judged = self.suite.judge([self.problems[i] for i, _ in new], [text for _, text in new])
             self._known |= zip(new, judged, strict=True)
+            self.errors.update(verdict.error for verdict in judged if verdict.error is not None)
         return [self._known[pair] for pair in pairs]
 
     def reward(self, completions: list, problem: list[int], **_) -> list[float]:

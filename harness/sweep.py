@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from harness.check import check, check_parts
+from harness.check import check, check_parts, check_problems
 from harness.compose import composer, parse
 from harness.config import identity, refuse_other, run_dir
 from harness.errors import ConfigError
@@ -52,6 +52,7 @@ def check_unfinished(cfgs: list[DictConfig]) -> None:
     unfinished = [cfg for cfg in cfgs if status(run_dir(cfg)) != "done"]
     for cfg in _different(unfinished, "suite"):
         check_parts(cfg, "suite")
+        check_problems(cfg)
     check_methods(unfinished)
 
 

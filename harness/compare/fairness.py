@@ -53,7 +53,8 @@ def differing(
 def _fingerprint(records: Records, label: str, seed: int) -> dict[str, str]:
     run = records.runs[label, seed]
     marks = {key: str(value) for key, value in run.config.items()}
-    marks["policy_hash"] = str(run.env["policy_hash"])
+    for key in ("policy_hash", "autocast", "rows"):
+        marks[key] = str(run.env.get(key))
     for split in ("curve", "test"):
         lines = run.evals[run.evals["split"] == split]
         for field in ("problems_hash", "eval_seed"):
@@ -92,10 +93,15 @@ def base_policy(records: Records, baseline: str) -> pd.DataFrame:
 
 
 def base_disagreements(records: Records) -> list[str]:
-    """One sentence per base number on which runs with equal policy, problems and evaluation seed disagree."""
+    """One sentence per base number on which runs with equal policy, problems and evaluation noise disagree."""
     found = []
     keys = ["policy_hash", "eval_seed", "problems_hash", "samples", "domain", "mode"]
-    for group_key, group in _base_lines(records).groupby(keys):
+    lines = _base_lines(records)
+    seeded = [
+        bool(records.runs[cell].env["common_random_numbers"])  # vLLM takes no seed of ours
+        for cell in zip(lines["label"], lines["seed"], strict=True)
+    ]
+    for group_key, group in lines[seeded].groupby(keys):
         if group["avg"].max() - group["avg"].min() <= EQUAL and group["temperature"].nunique() == 1:
             continue
         low, high = group.loc[group["avg"].idxmin()], group.loc[group["avg"].idxmax()]

@@ -45,6 +45,12 @@ class Benchmark:
     test_size: int | None = None
 
     def __post_init__(self) -> None:
+        for option, split in (("path", "test"), ("train_path", "train")):
+            if getattr(self, option) and getattr(self, split) is None:
+                other = {"path": "train_path", "train_path": "path"}[option]
+                raise ValueError(
+                    f"suite {self.name} has no {split} problems, so it takes no {option}: give {other}"
+                )
         self._origin: dict[str, dict[str, Any]] = {}
         self._left_out: Counter[str] = Counter()
 
@@ -59,7 +65,10 @@ class Benchmark:
         return self._laps(rows, seed)
 
     def evaluation(self, split: Split, size: int) -> list[Problem]:
-        """`size` problems, or all there are, in an order that is always the same."""
+        """`size` problems in an order that is always the same; all of the test problems if they are fewer.
+
+        Raises ValueError where a split that is held out of training has fewer.
+        """
         if split == "test":
             return self._tests[:size]
         if self.train is None:
@@ -73,6 +82,11 @@ class Benchmark:
             problem = self._problem(number)
             if problem is not None and _is_of(problem, split):
                 found.append(problem)
+        if len(found) < size:
+            raise ValueError(
+                f"suite {self.name}: the {split} split has {len(found)} problems, {size} are wanted: ask for fewer "
+                f"(evaluation.{split}_problems), or give more training problems"
+            )
         return found
 
     def asks(self, problem: Problem) -> bool:
@@ -87,7 +101,7 @@ class Benchmark:
         """Origins of the rows, how many gave no problem and why, and what the verifier says of itself."""
         if self.test is not None:
             self._tests  # noqa: B018 - reads the rows, and so knows where they came from
-        return {**self._origin, "left_out": dict(self._left_out), **self.verifier.facts()}
+        return {"rows": self._origin, "left_out": dict(self._left_out), **self.verifier.facts()}
 
     @cached_property
     def _tests(self) -> list[Problem]:
@@ -102,6 +116,10 @@ class Benchmark:
             problem = self._read("test", number, row)
             if problem is not None and found.setdefault(problem.hash, problem) is not problem:
                 self._left_out["test: asked twice"] += 1
+        if not found:
+            raise ValueError(
+                f"suite {self.name}: of {self._origin['test']} no row is a test problem: {self._reasons()}"
+            )
         return Random(f"{self.name}/test").sample(list(found.values()), len(found))
 
     @cached_property
@@ -145,6 +163,10 @@ class Benchmark:
                 f"{type(error).__name__} {error}; its columns are {', '.join(map(str, row))}"
             ) from error
 
+    def _reasons(self) -> str:
+        counts = [f"{reason} ({count})" for reason, count in self._left_out.items()]
+        return "left out: " + ", ".join(counts) if counts else "there is none in the range of this split"
+
     def _laps(self, rows: Sequence[Row], seed: int) -> Iterator[Problem]:
         for lap in count():
             seen: set[str] = set()
@@ -154,7 +176,7 @@ class Benchmark:
                     seen.add(problem.hash)
                     yield problem
             if not seen:
-                raise ValueError(f"suite {self.name}: no row is left to train on: {dict(self._left_out)}")
+                raise ValueError(f"suite {self.name}: no row is left to train on: {self._reasons()}")
 
 
 def _is_of(problem: Problem, split: str) -> bool:

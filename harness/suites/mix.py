@@ -73,7 +73,7 @@ class Mix:
         """Those of every suite, and how many training problems drawn so far were also test problems."""
         parts = {"train": self.train, "test": self.test}
         told = {part: {key: s.facts() for key, s in suites.items()} for part, suites in parts.items()}
-        return told | {"train: also a test problem": self._left_out}
+        return told | {"left_out": {"train: also a test problem": self._left_out}}
 
     def _stream(self, key: str, seed: int) -> Iterator[Problem]:
         stream = self.train[key].training(seed)  # here, not at the first problem: it may refuse

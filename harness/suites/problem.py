@@ -19,7 +19,8 @@ class Problem:
 
     `prompt` is what the policy sees, `reference` a worked right solution where there is one, and
     `data` what the suite's own verifier needs (a parsed problem, hidden test cases, an answer).
-    `question` is the prompt without the instructions that a suite puts round it, where they differ.
+    `question` is the prompt without the instructions that a suite puts round it, where they differ, and `record` what
+    a run's samples keep of it, such as the order of shuffled options.
     """
 
     prompt: str
@@ -27,6 +28,7 @@ class Problem:
     reference: str | None = None
     data: Any = field(default=None, compare=False, repr=False)
     question: str | None = field(default=None, compare=False, repr=False)
+    record: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def hash(self) -> str:

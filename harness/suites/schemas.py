@@ -67,14 +67,15 @@ def mmlu(row: Row, domain: str, template: str) -> Problem:
 def arc(row: Row, domain: str, template: str) -> Problem:
     """allenai/ai2_arc: question, choices of text and label, answerKey, a label (letters or numbers)."""
     choices = row["choices"]
-    right = list(choices["label"]).index(row["answerKey"])
+    labels = list(choices["label"])
+    right = labels.index(row["answerKey"]) if row["answerKey"] in labels else -1
     return _choice(row["question"], choices["text"], right, domain, template)
 
 
 def gpqa(row: Row, domain: str, template: str) -> Problem:
     """Idavidrein/gpqa: Question, Correct Answer, Incorrect Answer 1 to 3, and mostly Explanation."""
     options = [row["Correct Answer"], *(row[f"Incorrect Answer {i}"] for i in (1, 2, 3))]
-    return _choice(row["Question"], options, 0, domain, template)
+    return _choice(row["Question"], options, 0, domain, template, ordered=False)
 
 
 def scibench(row: Row, domain: str, template: str) -> Problem:
@@ -126,13 +127,17 @@ def _problem(question: str, domain: str, template: str, reference: str, data: An
     return Problem(template.replace("{question}", question), domain, reference, data, question)
 
 
-def _choice(question: str, options: Sequence[str], right: int, domain: str, template: str) -> Problem:
+def _choice(
+    question: str, options: Sequence[str], right: int, domain: str, template: str, ordered: bool = True
+) -> Problem:
     """The options in an order that the question's own text determines: always the same, and recorded."""
     if not 0 <= right < len(options):
         raise Ungradable("the right answer is none of the choices")
     question = question.strip()
     key = json.dumps([question, *sorted(options)])
-    shown, letter, order = shuffled(question, options, right, key)
+    shown, letter, order = shuffled(question, options, right, key, ordered)
     data = {"letter": letter, "options": [options[i] for i in order], "order": order}
     problem = _problem(shown, domain, template, f"\\boxed{{{letter}}}", data)
-    return replace(problem, question="\n".join([question, *sorted(options)]))
+    return replace(
+        problem, question="\n".join([question, *sorted(options)]), record={"order": order, "right": letter}
+    )

@@ -21,7 +21,7 @@ class Source:
     hub, config, split, revision: a data set of the hub, at a commit. files: JSON files by name, of a data set whose
     loading script the library runs no longer. package: `distribution:module.function` of an installed package, which
     gives rows, or a mapping to rows. between: column → lowest and highest value of the rows to keep. only: column →
-    values of the rows to keep; of the hub's rows alone, since a local file may have other columns.
+    values of the rows to keep, where the rows have that column.
     """
 
     hub: str
@@ -47,11 +47,22 @@ class Source:
 
     def _kept(self, rows: Sequence[Row], origin: dict[str, Any]) -> tuple[Sequence[Row], dict[str, Any]]:
         if self.between:
-            rows = [
-                row
-                for row in rows
-                if all(low <= row[key] <= high for key, (low, high) in self.between.items())
-            ]
+            try:
+                rows = [
+                    row
+                    for row in rows
+                    if all(low <= row[key] <= high for key, (low, high) in self.between.items())
+                ]
+            except (KeyError, TypeError) as error:
+                raise ValueError(
+                    f"the rows of {origin} are not in the data set's schema: {type(error).__name__} {error}; "
+                    f"{', '.join(self.between)} should hold numbers; its columns are {', '.join(map(str, rows[0]))}"
+                ) from error
+        for key, values in (self.only or {}).items():
+            if len(rows) and key in rows[0]:
+                column = rows[key] if hasattr(rows, "select") else [row[key] for row in rows]
+                places = [place for place, value in enumerate(column) if value in values]
+                rows = rows.select(places) if hasattr(rows, "select") else [rows[place] for place in places]
         return rows, origin
 
     def _packaged(self) -> tuple[Sequence[Row], dict[str, Any]] | None:
@@ -80,14 +91,14 @@ class Source:
                 )
         except Exception as error:  # the library raises a dozen kinds, according to what is missing
             raise OSError(self._advice(option, error)) from error
-        for key, values in (self.only or {}).items():
-            wanted = set(values)
-            rows = rows.select([i for i, value in enumerate(rows[key]) if value in wanted])
         return rows, {"hub": self.hub, "config": self.config, "split": self.split, "revision": self.revision}
 
     def _advice(self, option: str, error: Exception) -> str:
         cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        ways = [f"a local file with its rows ({option}=<{', '.join(FORMATS)} file or a folder of them>)"]
+        ways = [
+            f"a local file with its rows ({option}=<{', '.join(FORMATS)} file or a folder of them>; for a part of a "
+            "mix that key of the part)"
+        ]
         if self.package is not None:
             ways.append(f"the package {self.package.partition(':')[0]} (pip install it)")
         ways.append(

@@ -2,7 +2,7 @@ r"""Multiple choice by letter.
 
 `problem.data` is `{"letter": "C", "options": [...]}`, with `"order"` where `shuffled` has drawn one.
 
-What states a choice, the last one in the completion wins (after `</think>`, as in `answers`):
+What states a choice (after `</think>`, as in `answers`): the last box, or where there is none the last of the others.
 
 - a box: `\boxed{C}`, `\boxed{\text{(c)}}`, `\boxed{C. twelve}`, or the text of exactly one option;
 - "the answer is (C)", "Answer: **C**", "the correct option is C.", in any of which a bare letter that
@@ -26,7 +26,7 @@ from harness.verifiers.answers import after_thinking, boxes
 from harness.verifiers.numerals import cleaned
 
 _STATED = re.compile(
-    r"\b(?i:answer|choice|option)(?:\*\*|__)?"
+    r"(?<!wrong )(?<!incorrect )(?<!not the )\b(?i:answer|choice|option)(?:\*\*|__)?"
     r"(?:\s*:\s*|\s+(?i:is|would be|must be|should be)(?:\s*:)?\s+)"
     r"(?i:(?:option|choice)\s+)?(?:the\s+)?(?:\*\*|__|\$|\\text(?:bf)?\{|\\mathrm\{|\\mathbf\{|\s)*"
     r"(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Z])\]|(?P<bare>[A-Z])(?![A-Za-z0-9'’-]))(?=(?P<rest>[^\n]*))"
@@ -44,15 +44,20 @@ _PLACED_LETTERS = re.compile(r"\b[A-J]\)? ?(?:,|and|or|&) ?(?:and |or )?\(?[A-J]
 _PLACED_WORDS = re.compile(r"\b(?:above|below|previous|preceding)\b", re.IGNORECASE)
 
 
-def shuffled(question: str, options: Sequence[str], right_index: int, key: str) -> tuple[str, str, list[int]]:
+def shuffled(
+    question: str, options: Sequence[str], right_index: int, key: str, ordered: bool = True
+) -> tuple[str, str, list[int]]:
     """The question with its options in an order drawn from `key`, the right letter, and that order.
 
     key: the problem's stable id, so that the order is the same in every run. `order[i]` is the index in
     `options` of what stands at letter i. Where an option speaks of others by their place or letter
-    ("all of the above", "both A and B") the order is left as it is.
+    ("all of the above", "both A and B") the order is left as it is, if it is one: `ordered` is false where the
+    right option always comes first.
     """
     order = list(range(len(options)))
-    if not any(_PLACED_WORDS.search(option) or _PLACED_LETTERS.search(option) for option in options):
+    if not ordered or not any(
+        _PLACED_WORDS.search(option) or _PLACED_LETTERS.search(option) for option in options
+    ):
         random.Random(key).shuffle(order)
     letters = string.ascii_uppercase[: len(options)]
     lines = [f"({letter}) {options[index]}" for letter, index in zip(letters, order, strict=True)]
@@ -65,9 +70,12 @@ def chosen(completion: str, options: Sequence[str]) -> str | None:
     if text is None:
         return None
     valid = string.ascii_uppercase[: len(options)]
-    marks: list[tuple[int, str | None]] = [
-        (start, _boxed(content, options, valid) if content else None) for start, content in boxes(text)
-    ]
+    boxed = boxes(text)
+    if boxed:
+        content = boxed[-1][1]
+        letter = _boxed(content, options, valid) if content else None
+        return letter if letter and letter in valid else None
+    marks: list[tuple[int, str]] = []
     for match in _STATED.finditer(text):
         letter = match["round"] or match["square"]
         if letter is None and _AFTER.match(match["rest"]):
@@ -89,6 +97,12 @@ def _boxed(content: str, options: Sequence[str], valid: str) -> str | None:
     # Options can be letters themselves: a capital of the choice is the choice, all else is the text.
     if len(same) == 1 and inside not in tuple(valid):
         return same[0]
+    return lettered(content)
+
+
+def lettered(content: str) -> str | None:
+    """The letter that a box names, with or without the option's text; None where it names none, or two."""
+    inside = _plain(content)
     found = _IN_BOX.match(inside)
     if not found or _OTHER_LETTER.match(inside, found.end(1 if found[1] else 2)):
         return None

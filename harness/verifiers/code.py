@@ -40,6 +40,7 @@ from harness.errors import ConfigError, nearest
 from harness.sandbox import AUTO, Limits, Outcome, Sandbox, SandboxError, Task, open_sandbox
 from harness.sandbox.choose import BACKENDS
 from harness.suites.problem import Problem, Verdict
+from harness.verifiers.answers import after_thinking
 
 WALL = 6
 TOTAL = 10
@@ -201,12 +202,12 @@ def tests_of(problem: Problem, seconds: float) -> FunctionTests | CaseTests | Ve
 
 
 def extract(completion: str) -> str:
-    """The code of a completion: what comes after its last `</think>`, and there the last fenced block.
+    """The code of a completion: of what comes after its thoughts (`answers.after_thinking`) the last fenced block.
 
     Blocks of ```python go before blocks without a language, and those of other languages do not count; one
     that is not closed ends with the text. Without a block all of the text is code.
     """
-    text = completion.rpartition("</think>")[2]
+    text = after_thinking(completion) or ""
     blocks: dict[bool, list[str]] = {}  # the last block by whether it names its language
     fence, lines = None, []
     for line in text.split("\n"):

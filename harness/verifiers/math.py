@@ -28,6 +28,7 @@ from typing import Any
 
 from harness.suites.problem import Problem, Verdict
 from harness.verifiers.answers import EQUALS, final_answer, value_of_named
+from harness.verifiers.choice import lettered
 from harness.verifiers.numerals import cleaned, is_unit, plain_number, spelled
 from harness.verifiers.workers import Failed, shared_pool
 
@@ -100,18 +101,22 @@ class MathVerifier:
     seconds: of the processor, for one comparison; a longer one is a failure, not a wrong answer.
     workers: processes that compare at once; None for one per usable core, eight at most. All
     verifiers with the same limits share them; they start with the first comparison that needs them.
-    memory_mb: address space of each.
+    memory_mb: address space of each. marked: only a box or a `####` line states an answer; otherwise, for lack of both,
+    the last formula or number does, which a completion that was cut off has too.
     """
 
-    def __init__(self, seconds: float = 5.0, workers: int | None = None, memory_mb: int = 2048) -> None:
+    def __init__(
+        self, seconds: float = 5.0, workers: int | None = None, memory_mb: int = 2048, marked: bool = False
+    ) -> None:
         self.seconds = seconds
+        self.marked = marked
         self.workers = workers
         self.memory_mb = memory_mb
 
     def judge(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Verdict]:
         """One verdict each. Equal questions of one batch are asked once."""
         verdicts: list[Verdict | tuple[str, str]] = [
-            self._at_sight(problem.data, completion)
+            self._at_sight(problem.data, completion, self.marked)
             for problem, completion in zip(problems, completions, strict=True)
         ]
         questions = list(dict.fromkeys(v for v in verdicts if isinstance(v, tuple)))
@@ -140,16 +145,16 @@ class MathVerifier:
         return _right(question[1]) if reply == "right" else _wrong(question[1])
 
     @staticmethod
-    def _at_sight(data: Any, completion: str) -> Verdict | tuple[str, str]:
+    def _at_sight(data: Any, completion: str, marked: bool = False) -> Verdict | tuple[str, str]:
         """The verdict where spelling decides, else the question (reference, answer) for math-verify."""
         if not isinstance(data, str) or not data.strip():
             return Verdict.failure(f"the reference must be a text with an answer, not {data!r}")
         reference = _Reference(data)
-        given = final_answer(completion, reference.mode)
+        given = final_answer(completion, "marked" if marked else reference.mode)
         if given is None or not given.strip():
             return _wrong(None)
         if reference.letter:
-            choice = letter(given) or canonical(given)
+            choice = lettered(given) or canonical(given)
             return _right(choice) if choice == reference.letter else _wrong(choice)
         answer = canonical(given, reference.named)
         if answer == reference.text:

@@ -34,7 +34,7 @@ def test_tokens_and_hours_by_hand():
 def test_what_costs_a_pass_is_counted():
     more = cost(composed(*SMALL, "trainer.beta=0.1", "+trainer.extra.use_vllm=true"))
     assert more.scored == 2 * 224_000
-    assert cost(composed(*SMALL, "+trainer.extra.num_iterations=2", "evaluation.max_tokens=100")).evaluated == 192 * 50
+    assert cost(composed(*SMALL, "evaluation.max_tokens=100")).evaluated == 192 * 50
 
 
 def test_a_published_test_set_counts_at_its_size_and_a_mix_at_its_suites():
@@ -62,11 +62,24 @@ def test_experiments_compose_and_tell_their_plan_without_loading_anything(experi
 
 def test_a_policy_that_fits_no_gpu_is_pointed_out():
     text = dry_run([composed(*SMALL, "policy=qwen3_8b_base")])
-    assert "131 GB, more than the 80 GB of one GPU" in text
+    assert "take 131 GB, activations not counted: more than the 80 GB of one GPU, so set policy.lora" in text
     assert "more than" not in dry_run([composed(*SMALL)])
+    text = dry_run([composed(*SMALL, "trainer.beta=0.1", "+trainer.extra.use_vllm=true")])
+    assert "Adam's moments, reference policy, vLLM's share take 104 GB" in text  # 20·4.022 + 24
+    assert "policy.lora" not in dry_run([composed(*SMALL, "policy=qwen3_8b_base", "policy.lora={r: 8}")])
 
 
 def test_a_key_that_trl_lacks_is_refused(monkeypatch):
     monkeypatch.setattr("harness.run.trainer_settings", lambda cfg: {"lerning_rate": 1})
     with pytest.raises(ConfigError, match="lerning_rate is no field of trl.GRPOConfig. Did you mean learning_rate"):
         dry_run([composed(*SMALL)])
+
+
+def test_a_value_that_trl_refuses_is_refused():
+    with pytest.raises(ConfigError, match="trl.GRPOConfig refuses these settings: .*"):
+        dry_run([composed(*SMALL, "+trainer.extra.lr_scheduler_type=sideways")])
+
+
+def test_hours_of_a_policy_of_unknown_size_are_not_called_zero():
+    text = dry_run([composed(*SMALL, "policy=micro")])
+    assert "without micro, of unknown size" in text

@@ -73,6 +73,12 @@ def test_a_verifier_error_is_not_a_wrong_answer():
     assert math.isnan(nothing["math"]["avg"])
 
 
+def test_a_completion_that_answers_nothing_has_no_vote():
+    silent = [verdict(None, False)] * 3
+    assert majority([*silent, verdict("1", True), verdict("1", True), verdict("2", False)]) == 1.0
+    assert majority(silent) == 0.0
+
+
 def test_too_many_errors_fail_with_the_cause():
     good, bad = verdict("1", True), Verdict.failure("time-out of 5 s")
     check_error_share([good] * 9 + [bad])

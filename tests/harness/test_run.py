@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -7,6 +8,7 @@ from harness.compose import composer
 from harness.config import run_dir
 from harness.curve import LearningCurve
 from harness.errors import ConfigError, RunFailed
+from harness.records import origins
 from harness.run import decisive_tokens, run
 from harness.suites import Verdict
 from harness.trainer import CreditGRPOTrainer
@@ -314,3 +316,42 @@ def test_in_bfloat16_old_and_new_log_probs_agree_to_its_precision(configured):
     assert json.loads((directory / "env.json").read_text())["autocast"] == "bfloat16"
     # one update a batch: every ratio is 1 but for rounding, so nothing is clipped
     assert [line["clip_share"] for line in lines(directory, "metrics")] == [0.0] * 4
+
+
+def test_a_run_is_not_taken_up_on_other_rows_or_in_another_precision(configured, monkeypatch):
+    cfg = configured()
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            run(cfg)
+    path = run_dir(cfg) / "env.json"
+    began = json.loads(path.read_text())
+    for key, other in (("rows", {"suite": {"test": {"sha256": "0"}}}), ("autocast", "bfloat16")):
+        path.write_text(json.dumps(began | {key: other}))
+        with pytest.raises(RunFailed, match=f"the run began with {key} .*put the old back, or delete"):
+            run(cfg)
+
+
+def test_origins_are_the_rows_of_every_part():
+    facts = {"train": {"a": {"rows": {"train": {"hub": "x"}}, "left_out": {"y": 3}}}, "left_out": {}, "rows": {"z": 1}}
+    assert origins(facts) == {"train.a": {"train": {"hub": "x"}}, "suite": {"z": 1}}
+
+
+def test_causes_of_verifier_errors_and_what_was_asked_are_kept(configured, monkeypatch):
+    verify, evaluation = EasySuite.verify, EasySuite.evaluation
+    monkeypatch.setattr(
+        EasySuite, "verify", lambda s, p, text: 1 / 0 if len(text) % 13 == 1 else verify(s, p, text)
+    )
+    monkeypatch.setattr(
+        EasySuite,
+        "evaluation",
+        lambda s, *a: [replace(p, record={"order": [1, 0]}) for p in evaluation(s, *a)],
+    )
+    monkeypatch.setattr("harness.evaluation.MAX_ERROR_SHARE", 1.0)
+    cfg = configured("trainer.steps=1")
+    run(cfg)
+    (metrics,) = lines(run_dir(cfg), "metrics")
+    assert metrics["verifier_errors"].keys() == {"ZeroDivisionError: division by zero"}
+    samples = lines(run_dir(cfg), "samples")
+    assert all(s["order"] == [1, 0] for s in samples)
+    assert all(("error" in s) == (s["correct"] is None) for s in samples)

@@ -6,7 +6,7 @@ tell right from wrong: `rules.py` says which tasks are refused and which answers
 
 An answer is the last `<answer>…</answer>` of a completion if there is one, else the last `\\boxed{…}`, else all of it,
 each time without surrounding white space. Where the right answer is a plain number and neither mark is there, the last
-number in the completion is its answer, so that "The answer is 11." answers 11.
+number in the completion is its answer, so that "The answer is 11." answers 11. Thoughts before `</think>` are not read.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import Any
 from harness.errors import ConfigError, nearest
 from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict, one_by_one
 from harness.suites.reasoning_gym.rules import EXACT, REFUSED, SHAPES, score
+from harness.verifiers.answers import after_thinking
 
 SLOT = "{question}"
+BOLD = re.compile(r"\*\*|__")  # and 2**3, which is then two numbers: no answer is written so
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")  # a right answer of this form
 # One in a sentence. Not a part of something else: of a word, a fraction, a power; in 7-5 there is no -5.
 NUMBERS = re.compile(r"(?<![\w.,/^*])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w/^*]|[.,]\d)")
@@ -109,7 +111,8 @@ class ReasoningGymSuite:
             }
             for task in self.tasks
         }
-        return {"reasoning_gym": version("reasoning-gym"), "tasks": settings, "judged_by": judged}
+        package = f"reasoning-gym {version('reasoning-gym')}"
+        return {"rows": {"package": package}, "tasks": settings, "judged_by": judged}
 
     def _verify(self, problem: Problem, completion: str) -> Verdict:
         answer = extract(completion, number=NUMBER.fullmatch(problem.reference) is not None)
@@ -192,6 +195,7 @@ class ReasoningGymSuite:
 
 def extract(completion: str, number: bool = False) -> str:
     """The answer in `completion`, as the module says; tags and braces that are not closed are text."""
+    completion = after_thinking(completion) or ""
     end = completion.rfind("</answer>")
     start = completion.rfind("<answer>", 0, max(end, 0))
     if start >= 0:
@@ -203,7 +207,7 @@ def extract(completion: str, number: bool = False) -> str:
             depth += {"{": 1, "}": -1}.get(completion[place], 0)
             if depth == 0:
                 return completion[inside:place].strip()
-    found = NUMBERS.findall(completion) if number else []
+    found = NUMBERS.findall(BOLD.sub(" ", completion)) if number else []
     return found[-1].replace(",", "") if found else completion.strip()
 
 

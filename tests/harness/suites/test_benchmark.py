@@ -48,6 +48,12 @@ def drawn(suite, size, seed=0):
     return list(islice(suite.training(seed), size))
 
 
+def held_out_of(suite, split):
+    with pytest.raises(ValueError, match=rf"the {split} split has \d+ problems, 1000 are wanted: ask for") as told:
+        suite.evaluation(split, 1000)
+    return suite.evaluation(split, int(str(told.value).partition(" split has ")[2].split()[0]))
+
+
 def test_test_problems_come_in_one_order_and_as_many_as_there_are(benchmark):
     suite = benchmark(test=rows(range(20)))
     problems = suite.evaluation("test", 8)
@@ -60,7 +66,7 @@ def test_test_problems_come_in_one_order_and_as_many_as_there_are(benchmark):
 
 def test_training_goes_through_all_and_never_meets_what_is_held_out(benchmark):
     suite = benchmark(test=rows(range(5)), train=rows(range(100, 400)))
-    held_out = {split: suite.evaluation(split, 1000) for split in ("validation", "curve")}
+    held_out = {split: held_out_of(suite, split) for split in ("validation", "curve")}
     count = 300 - sum(map(len, held_out.values()))
     laps = [drawn(suite, 2 * count)[i * count : (i + 1) * count] for i in (0, 1)]
     assert all(len({p.hash for p in lap}) == count for lap in laps) and laps[0] != laps[1]
@@ -83,7 +89,7 @@ def test_rows_that_make_no_problem_are_counted_by_reason(benchmark):
     assert len(suite.evaluation("test", 10)) == 3
     facts = suite.facts()
     assert facts["left_out"] == {"test: no answer": 1, "test: asked twice": 1}
-    assert facts["verifier"] == "exact" and "sha256" in facts["test"]
+    assert facts["verifier"] == "exact" and "sha256" in facts["rows"]["test"]
 
 
 def test_judging_is_the_verifiers(benchmark):
@@ -112,6 +118,11 @@ def test_what_cannot_work_is_refused_with_what_to_do(benchmark, tmp_path):
     only_train = Benchmark("sums", schema, Exact(), train=Source("a/b", "train", "c"))
     with pytest.raises(ValueError, match="training problems only: test on others, with suite=mix"):
         only_train.evaluation("test", 1)
+    with pytest.raises(ValueError, match="no test problems, so it takes no path: give train_path"):
+        Benchmark("sums", schema, Exact(), train=Source("a/b", "train", "c"), path="x.json")
+    empty = benchmark(test=[{"question": "?", "answer": ""}])
+    with pytest.raises(ValueError, match=r"no row is a test problem: left out: test: no answer \(1\)"):
+        empty.evaluation("test", 1)
     hopeless = benchmark(test=rows([2]), train=rows([2]))
     with pytest.raises(ValueError, match="no row is left to train on: .*also a test problem"):
         next(hopeless.training(0))

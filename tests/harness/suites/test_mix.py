@@ -35,7 +35,7 @@ def test_a_training_problem_that_any_test_suite_asks_is_left_out_and_counted():
     assert tested and asked.isdisjoint(
         p.question for s in mix.test.values() for p in s.problems if in_test(p)
     )
-    assert mix.facts()["train: also a test problem"] > 0
+    assert mix.facts()["left_out"]["train: also a test problem"] > 0
 
 
 def in_test(problem):

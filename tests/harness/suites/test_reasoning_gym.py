@@ -56,6 +56,9 @@ def test_the_answer_in_a_completion(completion, answer):
     ("completion", "answer"),
     [
         ("The answer is -6.", "-6"),
+        ("3 + 4 is **-6**.", "-6"),
+        ("<think>so 7</think> 8", "8"),
+        ("<think>so 7", ""),
         ("3 - 9 = -6", "-6"),
         ("-6 or 6", "6"),
         ("9-3", "3"),
@@ -290,7 +293,8 @@ def test_the_configuration_file_makes_the_suite():
     suite = instantiate(cfg.suite)
     assert suite.tasks == ["chain_sum"] and suite.options == EASY
     assert suite.facts()["tasks"]["chain_sum"]["max_terms"] == "3"
-    assert suite.facts()["reasoning_gym"] and suite.facts()["judged_by"] == {"chain_sum": "scorer"}
+    assert suite.facts()["rows"]["package"].startswith("reasoning-gym ")
+    assert suite.facts()["judged_by"] == {"chain_sum": "scorer"}
     cfg.suite.tasks = ["chain_sums"]
     with pytest.raises(ConfigError, match="suite: suite.tasks: reasoning_gym has no task chain_sums"):
         check_parts(cfg, "suite")

@@ -28,7 +28,7 @@ ROWS = {
         "messages": [{"role": "user", "content": "Solve this one."}, {"role": "assistant", "content": PROOF}],
         "num_tokens": 9, "source": "open-r1/OpenR1-Math-220k",
     },
-    "mmlu_stem": {"question": "Which is prime?", "subject": "x", "choices": ["4", "6", "7", "9"], "answer": 2},
+    "mmlu_stem": {"question": "Which is prime?", "subject": "astronomy", "choices": ["4", "6", "7", "9"], "answer": 2},
     "gpqa_diamond": {
         "Question": "Which is prime?", "Correct Answer": "7", "Incorrect Answer 1": "4", "Incorrect Answer 2": "6",
         "Incorrect Answer 3": "9", "Explanation": "…",

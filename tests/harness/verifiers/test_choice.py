@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.suites.problem import Problem
-from harness.verifiers.choice import ChoiceVerifier, chosen, shuffled
+from harness.verifiers.choice import ChoiceVerifier, chosen, lettered, shuffled
 
 OPTIONS = ["twelve", "seven", "a prime", "none of these"]
 
@@ -40,7 +40,7 @@ OPTIONS = ["twelve", "seven", "a prime", "none of these"]
         ("the answer is C-like", None), ("The answer is C's", None), ("I think B", None),
         ("the answer is I think (B)", None), ("E", None),
         ("Answer: E", None), ("Answer: B\nAnswer: E", None), ("Answer: B, wait. The answer is D.", "D"),
-        ("\\boxed{B}\nThe answer is (C).", "C"),
+        ("\\boxed{B}\nThe answer is (C).", "B"),
         ("The answer is (C).\n\\boxed{B}", "B"), ("C\nso that is it", None), ("Answer: B\n\nC", "C"),
         ("", None), ("nothing", None),
         ("<think>Answer: B</think>Answer: C", "C"), ("<think>Answer: B", None),
@@ -107,3 +107,24 @@ def test_options_that_point_at_others_keep_their_places(last):
     for n in range(20):
         assert shuffled("q", ["x", "y", "z", last], 3, str(n))[1:] == ("D", [0, 1, 2, 3])
     assert any(shuffled("q", ["x", "y", "z", "Vitamin A and iron"], 3, str(n))[1] != "D" for n in range(20))
+
+
+def test_a_data_set_that_names_the_right_option_first_is_always_shuffled():
+    placed = ["the state below", "the state above", "both A and B", "none"]
+    letters = [shuffled("q", placed, 0, str(key), ordered=False)[1] for key in range(80)]
+    assert set(letters) == set("ABCD") and max(map(letters.count, "ABCD")) < 40
+    assert shuffled("q", placed, 0, "0")[1] == "A"
+
+
+@pytest.mark.parametrize(
+    ("content", "letter"),
+    [("C", "C"), ("(c)", "C"), ("C. twelve", "C"), ("C: twelve", "C"), ("\\text{C. twelve}", "C"),
+     ("\\text{Option C}", "C"), ("B or C", None), ("twelve", None), ("Cat", None)],
+)  # fmt: skip
+def test_the_letter_that_a_box_names(content, letter):
+    assert lettered(content) == letter
+
+
+def test_a_statement_about_a_wrong_option_is_no_answer():
+    assert chosen("The answer is (C). The wrong option is (B).", ["1", "2", "3", "4"]) == "C"
+    assert chosen("\\boxed{C}\nThe wrong option is B.", ["1", "2", "3", "4"]) == "C"

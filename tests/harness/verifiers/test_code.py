@@ -437,3 +437,8 @@ def test_threads_share_it(verifier):
         found = threads.map(lambda k: judged(verifier, PLAIN, f"double = lambda x: x + {k}"), range(8))
         assert [right for (right,) in found] == [k == 4 for k in range(8)]
     assert threading.active_count() <= before + 1
+
+
+def test_code_in_thoughts_that_do_not_end_is_no_answer():
+    assert extract("<think>\n```python\ndef f(): return 1\n```") == ""
+    assert extract("<think>```python\nx\n```</think>\n```python\ny\n```") == "y"

@@ -251,3 +251,17 @@ def test_neither_the_import_nor_a_verifier_starts_or_loads_anything_heavy():
 
 def test_facts_name_the_checker():
     assert MathVerifier(seconds=3).facts() == {"math_verify": "0.9.0", "seconds": 3, "memory_mb": 2048}
+
+
+def test_marked_answers_only():
+    problem = Problem("q", "math", data="73")
+    loose, strict = MathVerifier(), MathVerifier(marked=True)
+    cut_off = "Let me try n = 73"
+    assert [v.judge([problem], [cut_off])[0].correct for v in (loose, strict)] == [True, False]
+    assert strict.judge([problem] * 2, ["so \\boxed{73}", "so\n#### 73"])[1].correct
+
+
+@pytest.mark.parametrize("box", ["C. twelve", "C: twelve", "\\text{C. twelve}", "\\text{Option C}", "(C) twelve", "C"])
+def test_a_letter_in_a_box_is_read_as_in_multiple_choice(box):
+    verdicts = MathVerifier().judge([Problem("q", "math", data=d) for d in "CB"], [f"\\boxed{{{box}}}"] * 2)
+    assert [v.correct for v in verdicts] == [True, False]
