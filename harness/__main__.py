@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from harness.config import CONF, run_dir
 from harness.dryrun import dry_run
 from harness.errors import ConfigError, RunFailed
-from harness.sweep import check_methods, check_unfinished, job, plan, status, summary
+from harness.sweep import check_unfinished, check_without_loading, job, plan, status, summary
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
             _hydra()
             return 0
         if any(cfg.trainer.dry_run for cfg in cfgs):
-            check_methods(cfgs)
+            check_without_loading(cfgs)
             print(dry_run(cfgs))
             return 0
         _prepare_workers(cfgs)

@@ -103,8 +103,8 @@ def check_parts(cfg: DictConfig, group: str) -> None:
     for where in (*parts, group):
         node = OmegaConf.select(cfg, where)
         try:
-            _signature(node, where)
-            instantiate(node)
+            check_keys(node, where)
+            instantiate(node, _convert_="all")
         except (ImportError, InstantiationException) as error:
             reason = (
                 error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
@@ -213,7 +213,7 @@ def _places(cfg: DictConfig) -> None:
         raise ConfigError(f"results_dir={cfg.results_dir!r} must name a folder.")
 
 
-def _signature(node: DictConfig, where: str) -> None:
+def check_keys(node: DictConfig, where: str) -> None:
     """Compare the keys of a part, and the types of plain values, with the parameters of its `_target_`."""
     if "_target_" not in node:
         raise ConfigError(f"{where} has no _target_: name the class or function it stands for.")

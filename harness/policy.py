@@ -95,6 +95,10 @@ def load_policy(
         )
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", truncation_side="left")
     except (OSError, HFValidationError) as error:
+        if Path(source).is_dir():
+            raise OSError(
+                f"policy.path={path} is not a model with safetensors weights: {str(error).splitlines()[0]}"
+            ) from error
         raise OSError(
             f"policy.path={path}: no such folder, and no such model in the hub or its cache: give the folder of a "
             f"model with safetensors weights, or a model id with the network at hand ({str(error).splitlines()[0]})"

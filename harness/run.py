@@ -23,6 +23,7 @@ import torch
 import transformers
 from datasets import Dataset
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
@@ -59,7 +60,8 @@ def run(cfg: DictConfig) -> None:
         try:
             _run(cfg, records)
         except (Exception, SystemExit) as error:  # a part that calls sys.exit must not end the sweep
-            why = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+            why = " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", ())])
             (records.directory / "traceback.txt").write_text(traceback.format_exc())
             records.set_status(f"{FAILED}: {why}")
             raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None

@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from harness.check import check, check_parts, check_problems
+from harness.check import check, check_keys, check_parts, check_problems
 from harness.compose import composer, parse
 from harness.config import identity, refuse_other, run_dir
 from harness.errors import ConfigError
@@ -54,6 +54,18 @@ def check_unfinished(cfgs: list[DictConfig]) -> None:
         check_parts(cfg, "suite")
         check_problems(cfg)
     check_methods(unfinished)
+
+
+def check_without_loading(cfgs: list[DictConfig]) -> None:
+    """Construct each different method and suite, which reads no problems yet, and check the policies' keys.
+
+    Raises ConfigError; imports torch.
+    """
+    for cfg in _different(cfgs, "suite"):
+        check_parts(cfg, "suite")
+    for cfg in _different(cfgs, "policy"):
+        check_keys(cfg.policy, "policy")
+    check_methods(cfgs)
 
 
 def check_methods(cfgs: list[DictConfig]) -> None:

@@ -73,7 +73,7 @@ class Benchmark:
             return self._tests[:size]
         if self.train is None:
             raise ValueError(f"suite {self.name} has test problems only, and none of the {split} split")
-        found: list[Problem] = []
+        found: dict[str, Problem] = {}
         for number in Random(f"{self.name}/{split}").sample(
             range(len(self._train_rows)), len(self._train_rows)
         ):
@@ -81,13 +81,13 @@ class Benchmark:
                 break
             problem = self._problem(number)
             if problem is not None and _is_of(problem, split):
-                found.append(problem)
+                found.setdefault(problem.hash, problem)
         if len(found) < size:
             raise ValueError(
                 f"suite {self.name}: the {split} split has {len(found)} problems, {size} are wanted: ask for fewer "
                 f"(evaluation.{split}_problems), or give more training problems"
             )
-        return found
+        return list(found.values())
 
     def asks(self, problem: Problem) -> bool:
         """Whether a test problem has this content."""
@@ -157,7 +157,7 @@ class Benchmark:
         except Ungradable as error:
             self._left_out[f"{split}: {error}"] += 1
             return None
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ValueError(
                 f"suite {self.name}: row {number} of {self._origin[split]} is not in the data set's schema: "
                 f"{type(error).__name__} {error}; its columns are {', '.join(map(str, row))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -37,8 +38,8 @@ class Mix:
                 raise ValueError(
                     f"suite.weights.{key}: there is no suite.train.{key}; {', '.join(self.train)} are"
                 )
-            if not weight > 0:
-                raise ValueError(f"suite.weights.{key}={weight} must be above zero")
+            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise ValueError(f"suite.weights.{key}={weight} must be a number above zero")
         self._left_out = 0
 
     def training(self, seed: int) -> Iterator[Problem]:

@@ -30,14 +30,12 @@ def gsm8k(row: Row, domain: str, template: str) -> Problem:
     _, mark, answer = solution.rpartition("####")
     if not mark:
         raise Ungradable("no #### line with the answer")
-    return _problem(row["question"], domain, template, solution, answer.strip())
+    return _problem(row["question"], domain, template, solution, _stated(answer))
 
 
 def math(row: Row, domain: str, template: str, question: str = "problem") -> Problem:
     """MATH-500, AIME and the like: problem (or the column `question` names), answer, and mostly solution."""
-    answer = str(row["answer"]).strip()
-    if not answer:
-        raise Ungradable("no answer")
+    answer = _stated(row["answer"])
     return _problem(row[question], domain, template, _answered(row.get("solution"), answer), answer)
 
 
@@ -55,7 +53,7 @@ def mixture_of_thoughts(row: Row, domain: str, template: str) -> Problem:
 
 def deepmath(row: Row, domain: str, template: str) -> Problem:
     """zwhe99/DeepMath-103K: question, final_answer, and three solutions, of which the first is the reference."""
-    answer = row["final_answer"]
+    answer = _stated(row["final_answer"])
     return _problem(row["question"], domain, template, _answered(row.get("r1_solution_1"), answer), answer)
 
 
@@ -113,6 +111,14 @@ def humaneval(row: Row, domain: str, template: str) -> Problem:
     }
     solution = f"```python\n{row['prompt']}{row['canonical_solution']}\n```"
     return _problem(row["prompt"], domain, template, solution, data)
+
+
+def _stated(answer: Any) -> str:
+    """An answer as text; a row without one, or with several, makes no problem."""
+    text = str(answer).strip() if isinstance(answer, str | int | float) else ""
+    if not text:
+        raise Ungradable("no answer")
+    return text
 
 
 def _answered(solution: str | None, answer: str) -> str:

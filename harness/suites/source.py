@@ -39,6 +39,8 @@ class Source:
 
         Raises ValueError or OSError with what to give where there are none.
         """
+        if path is not None and not (isinstance(path, str) and path):
+            raise ValueError(f"{option}={path!r} should be the path of a file or folder")
         if path is not None:
             return self._kept(*_local(Path(path), option))
         if self.package is not None and (found := self._packaged()) is not None:
@@ -58,6 +60,8 @@ class Source:
                     f"the rows of {origin} are not in the data set's schema: {type(error).__name__} {error}; "
                     f"{', '.join(self.between)} should hold numbers; its columns are {', '.join(map(str, rows[0]))}"
                 ) from error
+        if not len(rows):
+            raise ValueError(f"no row of {origin} has {dict(self.between or {})}")
         for key, values in (self.only or {}).items():
             if len(rows) and key in rows[0]:
                 column = rows[key] if hasattr(rows, "select") else [row[key] for row in rows]
@@ -126,7 +130,10 @@ def _parsed(file: Path, option: str) -> list[Row]:
         from pyarrow import parquet
 
         return parquet.read_table(file).to_pylist()
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{option}: {file} is not UTF-8 text") from error
     try:
         if file.suffix == ".jsonl":
             rows = [json.loads(line) for line in text.split("\n") if line.strip()]

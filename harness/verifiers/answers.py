@@ -18,6 +18,8 @@ completion cut off inside it holds no tag at all and cannot be told from one tha
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import deque
 from typing import Literal
 
 from harness.verifiers.numerals import plain_number
@@ -25,6 +27,7 @@ from harness.verifiers.numerals import plain_number
 Mode = Literal["marked", "expression", "number"]
 
 LONGEST = 2_000  # characters: what is longer is a text, not an answer
+TAIL = 20_000  # characters at the end of a completion in which an answer without a mark is looked for
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*")
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S.*)$", re.MULTILINE)
@@ -67,9 +70,10 @@ def after_thinking(completion: str) -> str | None:
     return completion[end + len("</think>") :] if end >= 0 else completion
 
 
-def boxes(text: str) -> list[tuple[int, str | None]]:
-    """Where each box starts and its content, in order; None where it is empty or not closed."""
-    return [(match.start(), _content(text, match.end())) for match in _BOX.finditer(text)]
+def last_box(text: str) -> tuple[bool, str | None]:
+    """Whether there is a box, and what the last one holds; None where it is empty or not closed."""
+    last = deque(_BOX.finditer(text), maxlen=1)  # a loop of ten thousand open ones costs nothing
+    return bool(last), _content(text, last[0].end()) if last else None
 
 
 def _content(text: str, start: int) -> str | None:
@@ -126,6 +130,7 @@ def _inside(formula: re.Match[str]) -> str | None:
 def last_formula_or_number(text: str, numbers: bool) -> str | None:
     """The last LaTeX formula; with `numbers` the last number where that comes later."""
     spans = [match.span() for match in _NUMBER.finditer(text)] if numbers else []
+    ends = [end for _, end in spans]
     end, found, start = -1, None, 0
     while formula := _FORMULA.search(text, start):
         if _PROSE.search(formula.group()):  # two prices with words between them
@@ -133,11 +138,9 @@ def last_formula_or_number(text: str, numbers: bool) -> str | None:
             continue
         start = formula.end()
         inside = _inside(formula)
-        before = [
-            text[a:b] for a, b in spans if b <= formula.start() and not text[b : formula.start()].strip()
-        ]
-        if before:  # 50.7 $\mathrm{atm}$
-            inside = f"{before[-1]} {inside}"
+        nearest = bisect_right(ends, formula.start()) - 1
+        if nearest >= 0 and not text[ends[nearest] : formula.start()].strip():  # 50.7 $\mathrm{atm}$
+            inside = f"{text[slice(*spans[nearest])]} {inside}"
         if inside and (not numbers or any(letter.isdigit() for letter in inside)):
             end, found = formula.end(), inside
     later = [text[a:b].strip() for a, b in spans if a >= end]
@@ -166,11 +169,10 @@ def final_answer(completion: str, mode: Mode = "marked") -> str | None:
     text = after_thinking(completion)
     if text is None:
         return None
-    found = boxes(text)
-    if found:
-        answer = found[-1][1]
-    else:
+    boxed, answer = last_box(text)
+    if not boxed:
         answer = hashed(text)
         if answer is None and mode != "marked":
-            answer = stated(text) or last_formula_or_number(text, numbers=mode == "number")
+            tail = text[-TAIL:]
+            answer = stated(tail) or last_formula_or_number(tail, numbers=mode == "number")
     return answer if answer is not None and len(answer) <= LONGEST else None

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.suites.problem import Problem, Verdict
-from harness.verifiers.answers import after_thinking, boxes
+from harness.verifiers.answers import TAIL, after_thinking, last_box
 from harness.verifiers.numerals import cleaned
 
 _STATED = re.compile(
@@ -70,11 +70,11 @@ def chosen(completion: str, options: Sequence[str]) -> str | None:
     if text is None:
         return None
     valid = string.ascii_uppercase[: len(options)]
-    boxed = boxes(text)
+    boxed, content = last_box(text)
     if boxed:
-        content = boxed[-1][1]
         letter = _boxed(content, options, valid) if content else None
         return letter if letter and letter in valid else None
+    text = text[-TAIL:]
     marks: list[tuple[int, str]] = []
     for match in _STATED.finditer(text):
         letter = match["round"] or match["square"]
@@ -127,10 +127,10 @@ class ChoiceVerifier:
     @staticmethod
     def _one(data: Any, completion: str) -> Verdict:
         try:
-            letter, options = data["letter"], list(data["options"])
+            letter, options = data["letter"], list(map(str, data["options"]))
         except (TypeError, KeyError):
             return Verdict.failure(f"the reference must have a letter and options, not {data!r}")
-        if letter not in tuple(string.ascii_uppercase[: len(options)]):
+        if letter not in tuple(string.ascii_uppercase[: len(options)]) or len(options) > 26:
             return Verdict.failure(f"the right letter {letter!r} is none of {len(options)} options")
         given = chosen(completion, options)
         correct = given == letter

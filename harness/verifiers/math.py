@@ -108,6 +108,8 @@ class MathVerifier:
     def __init__(
         self, seconds: float = 5.0, workers: int | None = None, memory_mb: int = 2048, marked: bool = False
     ) -> None:
+        if not 0 < seconds <= 300:
+            raise ValueError(f"seconds for an answer must lie in (0, 300], not {seconds}")
         self.seconds = seconds
         self.marked = marked
         self.workers = workers

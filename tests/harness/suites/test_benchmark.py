@@ -126,3 +126,9 @@ def test_what_cannot_work_is_refused_with_what_to_do(benchmark, tmp_path):
     hopeless = benchmark(test=rows([2]), train=rows([2]))
     with pytest.raises(ValueError, match="no row is left to train on: .*also a test problem"):
         next(hopeless.training(0))
+
+
+def test_a_row_that_comes_twice_is_one_held_out_problem(benchmark):
+    suite = benchmark(test=rows(range(3)), train=rows([*range(100, 200)] * 3))
+    held_out = held_out_of(suite, "curve")
+    assert len({p.hash for p in held_out}) == len(held_out)

@@ -65,5 +65,5 @@ def test_what_cannot_work_is_refused_with_what_to_do():
         Mix("m", one, {})
     with pytest.raises(ValueError, match="suite.weights.b: there is no suite.train.b; a are"):
         Mix("m", one, other, {"b": 1})
-    with pytest.raises(ValueError, match="suite.weights.a=0 must be above zero"):
+    with pytest.raises(ValueError, match="suite.weights.a=0 must be a number above zero"):
         Mix("m", one, other, {"a": 0})

@@ -165,3 +165,28 @@ def test_every_source_is_pinned_to_a_commit(name):
         cfg = compose([f"suite={name}"]).suite
     for source in filter(None, (cfg.get("test"), cfg.get("train"))):
         assert len(source.revision) == 40 and int(source.revision, 16)
+
+
+@pytest.mark.parametrize("answer", [None, "", " ", ["1"], {"a": 1}])
+def test_a_row_without_one_answer_makes_no_problem(made, answer):
+    rows = [ROWS["aime24"], {"problem": "Find $m$.", "answer": answer}]
+    suite = made("aime24", rows)
+    assert len(suite.evaluation("test", 9)) == 1
+    assert suite.facts()["left_out"] == {"test: no answer": 1}
+    empty = {"question": "?", "answer": "so\n#### "}
+    assert made("gsm8k", [ROWS["gsm8k"], empty]).facts()["left_out"] == {"test: no answer": 1}
+
+
+def test_a_file_of_another_data_set_is_named_with_what_is_wrong(made):
+    with pytest.raises(ValueError, match="suite mbpp: the rows of .* task_id should hold numbers; its columns are q"):
+        made("mbpp", [{"q": 1}]).evaluation("test", 1)
+    with pytest.raises(ValueError, match=r"suite mbpp: no row of .* has \{'task_id': \[11, 510\]\}"):
+        made("mbpp", [ROWS["mbpp"]]).evaluation("test", 1)
+    with pytest.raises(ValueError, match="suite mmlu_stem: row 0 of .* is not in the data set's schema"):
+        made("mmlu_stem", [ROWS["mmlu_stem"] | {"answer": "A"}]).evaluation("test", 1)
+
+
+@pytest.mark.parametrize("tests", [[], ["import re"]])
+def test_a_program_is_not_right_for_want_of_tests(made, tests):
+    problem = only_problem(made("mbpp", [ROWS["mbpp"] | {"test_list": tests}], "suite.test.between=null"))
+    assert "any program would be right" in made("mbpp", [ROWS["mbpp"]]).judge([problem], ["```python\nx\n```"])[0].error

@@ -1,6 +1,9 @@
+import time
+
 import pytest
 
 from harness.verifiers.answers import LONGEST, final_answer, value_of_named
+from harness.verifiers.choice import chosen
 
 
 @pytest.mark.parametrize(
@@ -111,3 +114,14 @@ def test_unmarked(completion, number, expression):
 )  # fmt: skip
 def test_value_of_named(text, value):
     assert value_of_named(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["\\boxed{" * 100_000, "$1$ " * 50_000, "answer is B " * 50_000, "#### " * 50_000, "1 " * 99_999]
+)
+def test_a_completion_that_loops_costs_no_time(text):
+    start = time.perf_counter()
+    for mode in ("marked", "expression", "number"):
+        final_answer(text, mode)
+    chosen(text, ["1", "2", "3"])
+    assert time.perf_counter() - start < 3

@@ -128,3 +128,10 @@ def test_the_letter_that_a_box_names(content, letter):
 def test_a_statement_about_a_wrong_option_is_no_answer():
     assert chosen("The answer is (C). The wrong option is (B).", ["1", "2", "3", "4"]) == "C"
     assert chosen("\\boxed{C}\nThe wrong option is B.", ["1", "2", "3", "4"]) == "C"
+
+
+def test_data_that_no_letter_can_answer_have_failed():
+    problems = [Problem("q", "science", data={"letter": "A", "options": [1] * 30}), Problem("q", "science", data=3)]
+    assert all(v.error for v in ChoiceVerifier().judge(problems, ["\\boxed{A}"] * 2))
+    numbers = Problem("q", "science", data={"letter": "B", "options": [1, 2]})
+    assert ChoiceVerifier().judge([numbers], ["\\boxed{2}"])[0].correct
