@@ -75,9 +75,9 @@ class Records:
                     f"put the old one back, or delete {self.directory}"
                 )
             for key in ("rows", "autocast"):
-                if first.get(key) != env[key]:
+                if first.get(key) != env.get(key):
                     raise ValueError(
-                        f"the run began with {key} {first.get(key)}, and now has {env[key]}: put the old back, or "
+                        f"the run began with {key} {first.get(key)}, and now has {env.get(key)}: put the old back, or "
                         f"delete {self.directory}"
                     )
             again = {key: env[key] for key in ("started", "command", "commit", "versions")}
