@@ -6,6 +6,7 @@ be); hours follow from them by the assumptions below, which the plan prints.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -128,7 +129,8 @@ def _check_against_trl(cfg: DictConfig) -> None:
     for key in settings:
         if key not in known:
             raise ConfigError(f"{key} is no field of trl.GRPOConfig. {nearest(key, known)}")
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # about a name that TRL still uses itself
         try:
             GRPOConfig(**settings | {"output_dir": folder, "bf16": False, "use_cpu": True})
         except (TypeError, ValueError) as error:

@@ -1,1 +1,1 @@
-"""Benchmarks of the harness itself: `python -m harness.bench step`, `credit`, `horizon`."""
+"""Benchmarks of the harness: `python -m harness.bench` and `step`, `credit`, `horizon`, `verify` or `references`."""

@@ -95,7 +95,7 @@ class CodeVerifier:
             if isinstance(test, Verdict):
                 verdicts[place] = test
                 continue
-            code = extract(completion)
+            code = extract(completion, test.wanted)
             if not code.strip():
                 verdicts[place] = Verdict(reward=0.0, correct=False, answer=None)
                 continue
@@ -133,6 +133,7 @@ class FunctionTests:
         self._prefix = data.get("prefix", "")
         self._names = None if data.get("names") is None else tuple(data["names"])
         self._context, self._entry = unfinished(self._prefix, data.get("entry_point"))
+        self.wanted = (self._entry,) if self._entry else self._names or ()
         self._text = line_end(self._context) + data["tests"] if self._entry else data["tests"]
 
     def program(self, code: str) -> str:
@@ -164,6 +165,7 @@ class CaseTests:
         self._seconds = seconds
         self._prefix = data.get("prefix", "")
         self._function = data.get("function")
+        self.wanted = (self._function, "Solution") if self._function else ()
         cases = [(case["input"], case["output"]) for case in data["cases"]]
         if not cases:
             raise ValueError("there are no cases: any program would be right")
@@ -203,14 +205,15 @@ def tests_of(problem: Problem, seconds: float) -> FunctionTests | CaseTests | Ve
         return Verdict.failure(f"the problem's data hold no tests: {type(error).__name__}: {error}")
 
 
-def extract(completion: str) -> str:
+def extract(completion: str, names: Sequence[str] = ()) -> str:
     """The code of a completion: of what comes after its thoughts (`answers.after_thinking`) the last fenced block.
 
     Blocks of ```python go before blocks without a language, and those of other languages do not count; one
-    that is not closed ends with the text. Without a block all of the text is code.
+    that is not closed ends with the text. Of several the last that defines one of `names` goes before those that
+    only use them. Without a block all of the text is code.
     """
     text = after_thinking(completion) or ""
-    blocks: dict[bool, list[str]] = {}  # the last block by whether it names its language
+    blocks: dict[bool, list[list[str]]] = {True: [], False: []}  # by whether a block names its language
     fence, lines = None, []
     for line in text.split("\n"):
         found = FENCE.fullmatch(line)
@@ -218,13 +221,15 @@ def extract(completion: str) -> str:
             if found:
                 fence, lines = found, []
                 if found[3].lower() in ("", *PYTHON):
-                    blocks[bool(found[3])] = lines
+                    blocks[bool(found[3])].append(lines)
         elif found and found[2].startswith(fence[2]) and not found[3]:
             fence = None
         else:
             lines.append(line.removeprefix(fence[1]))
-    block = blocks.get(True, blocks.get(False))
-    return text if block is None else "\n".join(block)
+    found = ["\n".join(block) for block in blocks[True] or blocks[False]]
+    definitions = [re.compile(DEFINITION.format(re.escape(name)), re.MULTILINE) for name in names]
+    defining = [block for block in found if any(d.search(block) for d in definitions)]
+    return (defining or found or [text])[-1]
 
 
 def unfinished(prefix: str, name: str | None = None) -> tuple[str, str | None]:

@@ -442,3 +442,13 @@ def test_threads_share_it(verifier):
 def test_code_in_thoughts_that_do_not_end_is_no_answer():
     assert extract("<think>\n```python\ndef f(): return 1\n```") == ""
     assert extract("<think>```python\nx\n```</think>\n```python\ny\n```") == "y"
+
+
+def test_a_block_that_only_uses_the_function_is_not_the_program():
+    completion = "```python\ndef f(x):\n    return x\n```\nFor example:\n```python\nprint(f(3))\n```"
+    assert extract(completion) == "print(f(3))"
+    assert extract(completion, ["f"]) == "def f(x):\n    return x"
+    assert extract(completion, ["g"]) == "print(f(3))"
+    twice = completion + "\nBetter:\n```python\ndef f(x):\n    return +x\n```"
+    assert extract(twice, ["f"]) == "def f(x):\n    return +x"
+    assert extract("```\ndef f(): 1\n```\n```python\ng()\n```", ["f"]) == "g()"
