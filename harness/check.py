@@ -106,9 +106,7 @@ def check_parts(cfg: DictConfig, group: str) -> None:
             check_keys(node, where)
             instantiate(node, _convert_="all")
         except (ImportError, InstantiationException) as error:
-            reason = (
-                error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            )
+            reason = error.__cause__ or error
             raise ConfigError(f"{where}: {str(reason).splitlines()[0]}") from error
 
 

@@ -42,7 +42,8 @@ TRL_METRICS = {
 class LearningCurve(TrainerCallback):
     """Writes a run's metrics and evaluations, and says how far it is.
 
-    A step is one rollout batch with all its updates. Evaluation time is not training time.
+    A step is one rollout batch with all its updates. Evaluation time is not training time. `errors` are the causes
+    for which the verifier failed in training; they are recorded with a step, and emptied.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class LearningCurve(TrainerCallback):
         policy: Policy,
         sampler: RolloutEngine | VllmSampler,
         trainer: Any,
+        errors: Counter[str],
     ) -> None:
         self.cfg, self.records, self.suite, self.trainer = cfg, records, suite, trainer
-        self.policy, self.sampler = policy, sampler
+        self.policy, self.sampler, self.errors = policy, sampler, errors
         self.updates_per_step = cfg.trainer.updates_per_step
         self.tokens, self.seconds = 0, 0.0
         self.created = self.step_start = self.told = time.perf_counter()
@@ -91,9 +93,9 @@ class LearningCurve(TrainerCallback):
         if "cispo_clip_ratio" in logs:  # another name for the share of tokens whose ratio was bounded
             line["clip_share"] = logs["cispo_clip_ratio"]
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
-        if errors := self.trainer.verifier_errors:
-            line["verifier_errors"] = dict(errors)
-            errors.clear()
+        if self.errors:
+            line["verifier_errors"] = dict(self.errors)
+            self.errors.clear()
         line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
         line["seconds_update"] = round(seconds - sum(phases.values()), 4)

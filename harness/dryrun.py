@@ -1,13 +1,12 @@
 """The plan of a command that runs nothing: which runs, how many tokens, and an estimate of the GPU-hours.
 
-Nothing is loaded: no problem, no policy. Tokens are bounds from the configuration (every completion as long as it may
-be); hours follow from them by the assumptions below, which the plan prints.
+Nothing is loaded: no problem, no policy. Tokens follow from the configuration and hours from tokens by the assumptions
+below, which the plan prints.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from tempfile import TemporaryDirectory
@@ -54,18 +53,16 @@ def cost(cfg: DictConfig) -> Cost:
     completions = t.steps * t.prompts_per_step * t.completions_per_prompt
     length = MEAN_LENGTH * t.max_completion_tokens
     evaluated = MEAN_LENGTH * (e.max_tokens or t.max_completion_tokens)
-    trained = completions * (length + PROMPT)
     passes = bool(t.extra.get("use_vllm")) + (t.beta > 0)  # the rollout engine keeps the old log-probs itself
     held_out, tests = _domains(cfg)
     curve = len(range(0, t.steps + 1, e.every)) * e.curve_problems * e.curve_samples * len(held_out)
     validation = len(e.temperatures) * e.validation_problems * e.curve_samples * len(held_out)
     tested = sum(min(e.test_problems, size or e.test_problems) for size in tests)
-    test = (
-        3 * e.test_samples + 2
-    ) * tested  # base: sampled, at its best temperature, greedy; end: sampled, greedy
+    # the base policy sampled, at its best temperature and greedy; the end point sampled and greedy
+    test = (3 * e.test_samples + 2) * tested
     return Cost(
         sampled=completions * length,
-        trained=trained,
+        trained=completions * (length + PROMPT),
         scored=passes * completions * (length + PROMPT),
         evaluated=(curve + validation + test) * evaluated,
         parameters=cfg.policy.get("parameters"),
@@ -97,7 +94,7 @@ def dry_run(cfgs: Sequence[DictConfig]) -> str:
             ]
         )
     head = ["policy", "method", "runs", "sampled, M tokens", "trained, M", "evaluated, M", "H100 hours"]
-    names = Counter(cfg.suite.name for cfg in cfgs)
+    names = dict.fromkeys(cfg.suite.name for cfg in cfgs)
     lines = [
         f"{len(cfgs)} runs on {', '.join(names)}; every key is one of trl.GRPOConfig's or of the harness's.",
         "",

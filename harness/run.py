@@ -40,9 +40,8 @@ from harness.suites import Problem, Suite, Verdict
 from harness.trainer import CreditGRPOTrainer
 from harness.vllm import VllmSampler
 
-KEPT_VERDICTS = (
-    1 << 14
-)  # a batch asks for a verdict more than once: reward, decisive tokens, dynamic sampling
+# A batch asks for a verdict more than once: for the reward, for decisive tokens, in dynamic sampling.
+KEPT_VERDICTS = 1 << 14
 
 
 def run(cfg: DictConfig) -> None:
@@ -112,11 +111,10 @@ def _run(cfg: DictConfig, records: Records) -> None:
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.tokenizer,
     )
-    trainer.verifier_errors = judge.errors
     trainer.create_model_card = lambda *_, **__: None  # the run's folder says what it is
     trainer.remove_callback(transformers.PrinterCallback)
     sampler = engine if uses_engine else VllmSampler(trainer)
-    curve = LearningCurve(cfg, records, suite, policy, sampler, trainer)
+    curve = LearningCurve(cfg, records, suite, policy, sampler, trainer, judge.errors)
     trainer.add_callback(curve)
 
     checkpoint = records.last_checkpoint()
@@ -206,7 +204,7 @@ class Judge:
 
     def __init__(self, suite: Suite, problems: Drawn | Sequence[Problem], policy: Policy) -> None:
         self.suite, self.problems, self.tokenizer = suite, problems, policy.tokenizer
-        self.errors: Counter[str] = Counter()  # causes, since somebody last emptied it
+        self.errors: Counter[str] = Counter()  # causes, one for each different completion, until they are recorded
         self._known: dict[tuple[int, str], Verdict] = {}
 
     def verdicts(self, problem: Sequence[int], completions: Sequence[Any]) -> list[Verdict]:

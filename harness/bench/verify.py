@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from harness.suites.problem import Problem
 from harness.suites.schemas import mbpp
 from harness.verifiers import Verifier
+from harness.verifiers.code import CodeVerifier
 from harness.verifiers.math import MathVerifier
 
 WRONG = 0.3  # share of wrong answers
@@ -116,13 +117,6 @@ def timed(verifier: Verifier, batch: Batch, rounds: int) -> tuple[list[float], i
     return seconds, unexpected - failed, failed
 
 
-def code_verifier() -> Verifier | None:
-    """The verifier of programs with its defaults."""
-    from harness.verifiers.code import CodeVerifier
-
-    return CodeVerifier()
-
-
 def rows(options: Options) -> list[tuple[str, Verifier, Batch]]:
     """What is timed: a name, a verifier, its batch."""
     verifier = MathVerifier(workers=options.workers)
@@ -132,7 +126,7 @@ def rows(options: Options) -> list[tuple[str, Verifier, Batch]]:
     ]
     batch = programs(options.programs, options.data)
     if batch:
-        named.append(("code: MBPP", code_verifier(), batch))
+        named.append(("code: MBPP", CodeVerifier(), batch))
     return named
 
 

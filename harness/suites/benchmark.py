@@ -47,12 +47,10 @@ class Benchmark:
     def __post_init__(self) -> None:
         for option, split in (("path", "test"), ("train_path", "train")):
             if getattr(self, option) and getattr(self, split) is None:
-                other = {"path": "train_path", "train_path": "path"}[option]
-                raise ValueError(
-                    f"suite {self.name} has no {split} problems, so it takes no {option}: give {other}"
-                )
+                raise ValueError(f"suite {self.name} has no {split} problems, so it takes no {option}")
         self._origin: dict[str, dict[str, Any]] = {}
         self._left_out: Counter[str] = Counter()
+        self._read_already: dict[int, Problem | None] = {}
 
     def training(self, seed: int) -> Iterator[Problem]:
         """The training problems in a random order, again and again in another one each time."""
@@ -61,8 +59,7 @@ class Benchmark:
                 f"suite {self.name} has test problems only: train on others, with suite=mix "
                 f"+suite@suite.train.gsm8k=gsm8k +suite@suite.test.{self.name}={self.name} for example"
             )
-        rows = self._train_rows
-        return self._laps(rows, seed)
+        return self._laps(self._train_rows, seed)
 
     def evaluation(self, split: Split, size: int) -> list[Problem]:
         """`size` problems in an order that is always the same; all of the test problems if they are fewer.
@@ -100,7 +97,7 @@ class Benchmark:
     def facts(self) -> dict[str, Any]:
         """Origins of the rows, how many gave no problem and why, and what the verifier says of itself."""
         if self.test is not None:
-            self._tests  # noqa: B018 - reads the rows, and so knows where they came from
+            self.evaluation("test", 0)  # reads the rows, and so knows where they came from
         return {"rows": self._origin, "left_out": dict(self._left_out), **self.verifier.facts()}
 
     @cached_property
@@ -125,10 +122,6 @@ class Benchmark:
     @cached_property
     def _train_rows(self) -> Sequence[Row]:
         return self._rows(self.train, "train", self.train_path, "suite.train_path")
-
-    @cached_property
-    def _read_already(self) -> dict[int, Problem | None]:
-        return {}
 
     @cached_property
     def _test_contents(self) -> set[str]:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from harness.sandbox import defined_names
 from harness.suites.benchmark import Ungradable
 from harness.suites.problem import Problem
+from harness.suites.source import Row
 from harness.verifiers.answers import final_answer
 from harness.verifiers.choice import shuffled
 
-Row = Mapping[str, Any]
 CALCULATOR = re.compile(r"<<.*?>>")
 
 

@@ -22,7 +22,7 @@ from bisect import bisect_right
 from collections import deque
 from typing import Literal
 
-from harness.verifiers.numerals import plain_number
+from harness.verifiers.numerals import WRAPPED, plain_number
 
 Mode = Literal["marked", "expression", "number"]
 
@@ -55,7 +55,6 @@ EQUALS = re.compile(r"(?<![\\<>!:])=(?!=)")
 _LISTED = re.compile(
     r"[,;<>]|\\(?:le|leq|ge|geq|ne|neq|in|pm)(?![A-Za-z])|(?<![A-Za-z])(?:or|and)(?![A-Za-z])"
 )
-_WRAPPER = re.compile(r"\\(?:text|mathrm|mbox|textrm|textbf|mathbf|operatorname) ?\{([^{}]*)\}")
 _SUBSCRIPT = re.compile(r"_ ?(?:\{[^{}]*\}|\w)")
 _NAME = re.compile(r"[^\d]*$|\\?[A-Za-z]+ ?\([^()]*\)$")
 _REACHED = re.compile(r"[\d.,+\-*/^(){}% ]|\\(?:cdot|times|div|frac|sqrt)(?![A-Za-z])")  # 2+3 of 2+3 = 5
@@ -154,10 +153,10 @@ def value_of_named(text: str) -> str:
     `x = 4, y = 5`), and numbers that are not equal (`4 = 5`).
     """
     parts = [part.strip() for part in EQUALS.split(text)]
-    if len(parts) == 1 or _LISTED.search(_WRAPPER.sub(r" \1 ", text)):
+    if len(parts) == 1 or _LISTED.search(WRAPPED.sub(r" \1 ", text)):
         return text
     first, *middle, last = parts
-    names = [_SUBSCRIPT.sub("", _WRAPPER.sub("", part)).strip() for part in (first, *middle)]
+    names = [_SUBSCRIPT.sub("", WRAPPED.sub("", part)).strip() for part in (first, *middle)]
     if not all(_NAME.match(name) or not _REACHED.sub("", name) for name in names):
         return text
     numbers = {value for part in parts if (value := plain_number(part)) is not None}

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.suites.problem import Problem, Verdict
 from harness.verifiers.answers import TAIL, after_thinking, last_box
-from harness.verifiers.numerals import cleaned
+from harness.verifiers.numerals import WRAPPED, cleaned
 
 _STATED = re.compile(
     r"(?<!wrong )(?<!incorrect )(?<!not the )\b(?i:answer|choice|option)(?:\*\*|__)?"
@@ -34,7 +34,6 @@ _STATED = re.compile(
 # What may follow a bare letter on its line: the end, punctuation, or the words that give a reason.
 _AFTER = re.compile(r"(?:\*\*|__|\$|\})*\s*(?:$|[.,;:)!—–]|-\s|(?:because|since|as|which|for)\b)")
 _LINE = re.compile(r"^[ \t>]*(?:\*\*|__|\$)*\(?([A-Z])\)?(?:\*\*|__|\$)*[.)]?(?:\*\*|__)*[ \t]*$")
-_WRAPPER = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|textit) ?\{([^{}]*)\}")
 _IN_BOX = re.compile(
     r"(?i:option |choice |answer:? ?)?(?:\(([A-Za-z])\)|([A-Za-z])(?=[.):]|$))[.):]?(?: .*)?$", re.DOTALL
 )
@@ -110,7 +109,7 @@ def lettered(content: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    return " ".join(cleaned(_WRAPPER.sub(r"\1", text)).replace("$", "").split())
+    return " ".join(cleaned(WRAPPED.sub(r"\1", text)).replace("$", "").split())
 
 
 class ChoiceVerifier:

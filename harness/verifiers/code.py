@@ -40,20 +40,12 @@ from harness.errors import ConfigError, nearest
 from harness.sandbox import AUTO, Limits, Outcome, Sandbox, SandboxError, Task, open_sandbox
 from harness.sandbox.choose import BACKENDS
 from harness.suites.problem import Problem, Verdict
-from harness.verifiers.answers import after_thinking
+from harness.verifiers.programs import AFTER_BODY, DEFINITION, ahead, extract, indented, line_end, unfinished
 
 WALL = 6
 TOTAL = 10
 MOST_SECONDS = 300
 LIMITS = Limits(cpu_seconds=3600, scratch_mb=64, answer_mb=16)  # seconds are set for each program by itself
-
-PYTHON = ("python", "python3", "py")
-FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)[^`]*")
-# A function or class of a name, at the outermost level.
-DEFINITION = r"^(?:(?:async[ \t]+)?def|class)[ \t]+{0}\b|^{0}[ \t]*="
-FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
-# Where a base model that goes on after a function's body is stopped: the stop sequences of arXiv 2107.03374.
-AFTER_BODY = re.compile(r"\n(?:class|def|#|if|print)")
 
 _opened: dict[tuple, Sandbox] = {}
 _lock = Lock()
@@ -205,71 +197,12 @@ def tests_of(problem: Problem, seconds: float) -> FunctionTests | CaseTests | Ve
         return Verdict.failure(f"the problem's data hold no tests: {type(error).__name__}: {error}")
 
 
-def extract(completion: str, names: Sequence[str] = ()) -> str:
-    """The code of a completion: of what comes after its thoughts (`answers.after_thinking`) the last fenced block.
-
-    Blocks of ```python go before blocks without a language, and those of other languages do not count; one
-    that is not closed ends with the text. Of several the last that defines one of `names` goes before those that
-    only use them. Without a block all of the text is code.
-    """
-    text = after_thinking(completion) or ""
-    blocks: dict[bool, list[list[str]]] = {True: [], False: []}  # by whether a block names its language
-    fence, lines = None, []
-    for line in text.split("\n"):
-        found = FENCE.fullmatch(line)
-        if fence is None:
-            if found:
-                fence, lines = found, []
-                if found[3].lower() in ("", *PYTHON):
-                    blocks[bool(found[3])].append(lines)
-        elif found and found[2].startswith(fence[2]) and not found[3]:
-            fence = None
-        else:
-            lines.append(line.removeprefix(fence[1]))
-    found = ["\n".join(block) for block in blocks[True] or blocks[False]]
-    definitions = [re.compile(DEFINITION.format(re.escape(name)), re.MULTILINE) for name in names]
-    defining = [block for block in found if any(d.search(block) for d in definitions)]
-    return (defining or found or [text])[-1]
-
-
-def unfinished(prefix: str, name: str | None = None) -> tuple[str, str | None]:
-    """What comes before the function without a body that `prefix` ends in, and its name; None if there is none.
-
-    A body of a docstring or of comments is no body; that of the function `name` is none whatever is in it.
-    """
-    try:
-        last = ast.parse(f"{prefix.rstrip()}\n    pass\n").body[-1]
-    except SyntaxError:  # as after a line that opens no block
-        return prefix, None
-    if not isinstance(last, ast.FunctionDef | ast.AsyncFunctionDef):
-        return prefix, None
-    body = last.body[ast.get_docstring(last) is not None : -1]
-    if body and last.name != name:
-        return prefix, None
-    return "".join(prefix.splitlines(keepends=True)[: last.lineno - 1]), last.name
-
-
-def ahead(prefix: str, code: str) -> str:
-    """`code` after `prefix`; a `from __future__ import` goes before both, where alone it may stand."""
-    future = "".join(map(line_end, FUTURE.findall(code)))
-    return line_end(future) + line_end(prefix) + FUTURE.sub("", code)
-
-
 def asserts(tests: str) -> bool:
     """Whether tests assert anything; those that are no Python are left to the judge, who says so."""
     try:
         return any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(tests)))
     except (SyntaxError, ValueError):
         return True
-
-
-def indented(code: str) -> bool:
-    """Whether the first line that is not blank is."""
-    return code.lstrip("\n")[:1] in (" ", "\t") and bool(code.strip())
-
-
-def line_end(text: str) -> str:
-    return text if not text or text.endswith("\n") else text + "\n"
 
 
 def digest(program: str) -> str:

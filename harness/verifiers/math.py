@@ -29,14 +29,13 @@ from typing import Any
 from harness.suites.problem import Problem, Verdict
 from harness.verifiers.answers import EQUALS, final_answer, value_of_named
 from harness.verifiers.choice import lettered
-from harness.verifiers.numerals import cleaned, is_unit, plain_number, spelled
+from harness.verifiers.numerals import WRAPPED, cleaned, is_unit, plain_number, spelled
 from harness.verifiers.workers import Failed, shared_pool
 
 DEEPEST = 16  # nested braces and brackets: what is deeper is no answer, and would exhaust the parser
 LONGEST = 600  # characters of an expression that is worth parsing
 ROUNDING = Fraction(1, 10**5)  # ten times the sixth place, to which math-verify rounds decimals
 
-_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textbf|mathbf|textit|operatorname|rm) ?\{([^{}]*)\}")
 _LETTER = re.compile(r"\(?([A-Za-z])\)?\.?$|\(([A-Z])\)[ .:,].*$|([A-Z])\)[ .:,].*$", re.DOTALL)
 _UNIT = re.compile(r"(?: |(?<=[\d}]))((?:\\(?:text|mathrm|mbox|textrm) ?\{[^{}]*\})(?: ?\^ ?\{?\d\}?)?)$")
 _TWO_NUMBERS = re.compile(r"(?<![\w^{}])\d+(?:\.\d+)? \d+(?:\.\d+)?(?![\w/])")
@@ -58,7 +57,7 @@ def canonical(text: str, named: bool = True) -> str:
     if number is not None:
         return spelled(number)
     text = re.sub(r"(?:\^ ?\{? ?\\circ ?\}?|°|\\?%)$", "", text).strip()
-    bare = cleaned(_TEXT.sub(r"\1", text))
+    bare = cleaned(WRAPPED.sub(r"\1", text))
     inside = re.fullmatch(r"\(([^(),]*)\)", bare)
     number = plain_number(inside[1] if inside else bare)
     if number is not None:
@@ -77,7 +76,7 @@ def _is_words(text: str) -> bool:
 
 def letter(text: str) -> str | None:
     """The capital of an answer that is one letter: `C`, `(C)`, `C.`, `(C) 12`."""
-    found = _LETTER.match(cleaned(_TEXT.sub(r"\1", text)))
+    found = _LETTER.match(cleaned(WRAPPED.sub(r"\1", text)))
     return next(filter(None, found.groups())).upper() if found else None
 
 
@@ -88,7 +87,7 @@ class _Reference:
         self.named = bool(EQUALS.search(text)) or r"\in" in text
         self.text = canonical(text)
         self.number = plain_number(self.text)
-        wrapped = _TEXT.sub("", cleaned(text)).strip() == ""
+        wrapped = WRAPPED.sub("", cleaned(text)).strip() == ""
         marked = wrapped or cleaned(text).startswith("(")
         self.letter = letter(text) if marked or re.fullmatch(r"[A-J]", cleaned(text)) else None
         self.words = _is_words(self.text) and (wrapped or len(self.text) > 3)

@@ -43,7 +43,8 @@ _POWER = re.compile(
 _BARE_POWER = re.compile(r"10 ?(?:\^ ?\{ ?(?P<p>[-+]?\d{1,4}) ?\}|\^ ?(?P<q>[-+]?\d{1,4}))")
 _CURRENCY = re.compile(r"(?:\\\$|[$€£¥₹]|\\pounds|\\euro|USD|US\$|Rs\.?)\s*")
 
-_WRAPPED = re.compile(
+# Commands round a text or a name; what they hold is the first group.
+WRAPPED = re.compile(
     r"\\(?:text|mathrm|mbox|textrm|textbf|mathbf|textit|hbox|operatorname|rm) ?\{([^{}]*)\}"
 )
 _EXPONENT = re.compile(r"\^ ?\{ ?-?\d ?\}|\^ ?-?\d|\{ ?\}(?=\^)")
@@ -119,7 +120,7 @@ def is_unit(text: str, bare: bool = True) -> bool:
         words.extend(_words(match.group(1)))
         return " "
 
-    rest = _WRAPPED.sub(wrapped, rest)
+    rest = WRAPPED.sub(wrapped, rest)
     if any(not _is_word(word) for word in words):
         return False
     outside = _words(rest)

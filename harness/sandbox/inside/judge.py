@@ -161,7 +161,7 @@ def describe(error: BaseException, tests: str) -> str:
         trace = trace.tb_next
     try:
         text = f"{type(error).__name__}: {error}"
-    except Exception:
+    except Exception:  # its own text may raise: an exception class of the tests, or a text that is the program's
         text = type(error).__name__
     return ascii(text)[1:-1][:MAX_REASON] + ascii(where)[1:-1][:MAX_REASON]
 

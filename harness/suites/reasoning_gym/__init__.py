@@ -23,7 +23,7 @@ from typing import Any
 from harness.errors import ConfigError, nearest
 from harness.suites.problem import SPLIT_PERCENT, Problem, Split, Verdict, one_by_one
 from harness.suites.reasoning_gym.rules import EXACT, REFUSED, SHAPES, score
-from harness.verifiers.answers import after_thinking
+from harness.verifiers.answers import after_thinking, last_box
 
 SLOT = "{question}"
 BOLD = re.compile(r"\*\*|__")  # and 2**3, which is then two numbers: no answer is written so
@@ -194,19 +194,15 @@ class ReasoningGymSuite:
 
 
 def extract(completion: str, number: bool = False) -> str:
-    """The answer in `completion`, as the module says; tags and braces that are not closed are text."""
+    """The answer in `completion`, as the module says; tags that are not closed are text, a box that is not is empty."""
     completion = after_thinking(completion) or ""
     end = completion.rfind("</answer>")
     start = completion.rfind("<answer>", 0, max(end, 0))
     if start >= 0:
         return completion[start + len("<answer>") : end].strip()
-    start = len(completion)
-    while (start := completion.rfind("\\boxed{", 0, start)) >= 0:
-        inside, depth = start + len("\\boxed{"), 1
-        for place in range(inside, len(completion)):
-            depth += {"{": 1, "}": -1}.get(completion[place], 0)
-            if depth == 0:
-                return completion[inside:place].strip()
+    boxed, answer = last_box(completion)
+    if boxed:
+        return answer or ""
     found = NUMBERS.findall(BOLD.sub(" ", completion)) if number else []
     return found[-1].replace(",", "") if found else completion.strip()
 

@@ -42,8 +42,8 @@ def judge(task, answer, completion, partial=False, **metadata):
         ("<answer>1 <answer>-6</answer>", "-6"),
         ("\\boxed{1}, \\boxed{-6}.", "-6"),
         ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
-        ("\\boxed{-6} then \\boxed{7", "-6"),
-        ("\\boxed{7", "\\boxed{7"),
+        ("\\boxed{-6} then \\boxed{7", ""),  # taken back, as in math
+        ("\\boxed{7", ""),
         ("</answer> -6 <answer>", "</answer> -6 <answer>"),
         ("", ""),
     ],
