@@ -14,7 +14,7 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from harness.errors import ConfigError
 
@@ -29,6 +29,8 @@ HOUSEKEEPING = (
     "label",
     "n_jobs",
     "sandbox",
+    "tuned",
+    "evaluation.shown_problems",
     "trainer.checkpoint_every",
     "trainer.report_to",
     "trainer.dry_run",
@@ -75,6 +77,7 @@ class Evaluation:
     temperature: float = above(0)
     temperatures: list[float] = above(0)
     max_tokens: int | None
+    shown_problems: int = at_least(0)
     seed: int = at_least(0)
 
 
@@ -86,6 +89,7 @@ class Config:
     label: str
     n_jobs: int
     sandbox: str
+    tuned: list[str]
     suite: Any
     policy: Any
     trainer: Trainer
@@ -97,7 +101,11 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 
 def identity(cfg: DictConfig) -> dict[str, Any]:
-    """Return what the run computes: the resolved configuration without `HOUSEKEEPING`."""
+    """Return what the run computes: the resolved configuration without `HOUSEKEEPING`.
+
+    Values that turn with the seed are those of seed 0, so that all seeds of a setting have one label.
+    """
+    cfg = OmegaConf.merge(cfg, {"seed": 0})
     whole = {str(key): _plain(cfg[key]) for key in cfg if key not in (*HOUSEKEEPING, "hydra")}
     for group, _, key in (path.partition(".") for path in HOUSEKEEPING):
         if key:
@@ -199,4 +207,10 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def turn(seed: int, choices: ListConfig) -> Any:
+    """One of `choices`, which take turns with the seed: `${turn:${seed},[micro,micro-1]}`."""
+    return choices[seed % len(choices)]
+
+
+OmegaConf.register_new_resolver("turn", turn, replace=True)
 OmegaConf.register_new_resolver("label", lambda *, _root_: label(_root_), replace=True)

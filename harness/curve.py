@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from transformers import TrainerCallback
 
 from harness.evaluation import Sample, sample_problems, scores
+from harness.judge import Judge
 from harness.policy import Policy
 from harness.records import Records
 from harness.rollouts import RolloutEngine
@@ -42,8 +43,8 @@ TRL_METRICS = {
 class LearningCurve(TrainerCallback):
     """Writes a run's metrics and evaluations, and says how far it is.
 
-    A step is one rollout batch with all its updates. Evaluation time is not training time. `errors` are the causes
-    for which the verifier failed in training; they are recorded with a step, and emptied.
+    A step is one rollout batch with all its updates. Evaluation time is not training time. `judge` has the training
+    problems, their verdicts, and the causes for which the verifier failed, which are recorded with a step and emptied.
     """
 
     def __init__(
@@ -54,10 +55,10 @@ class LearningCurve(TrainerCallback):
         policy: Policy,
         sampler: RolloutEngine | VllmSampler,
         trainer: Any,
-        errors: Counter[str],
+        judge: Judge,
     ) -> None:
         self.cfg, self.records, self.suite, self.trainer = cfg, records, suite, trainer
-        self.policy, self.sampler, self.errors = policy, sampler, errors
+        self.policy, self.sampler, self.judge = policy, sampler, judge
         self.updates_per_step = cfg.trainer.updates_per_step
         self.tokens, self.seconds = 0, 0.0
         self.created = self.step_start = self.told = time.perf_counter()
@@ -93,13 +94,15 @@ class LearningCurve(TrainerCallback):
         if "cispo_clip_ratio" in logs:  # another name for the share of tokens whose ratio was bounded
             line["clip_share"] = logs["cispo_clip_ratio"]
         line |= {key: value for key, value in logs.items() if key.startswith(f"{self.trainer.method.name}/")}
-        if self.errors:
-            line["verifier_errors"] = dict(self.errors)
-            self.errors.clear()
+        if self.judge.errors:
+            line["verifier_errors"] = dict(self.judge.errors)
+            self.judge.errors.clear()
         line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
         line["seconds_update"] = round(seconds - sum(phases.values()), 4)
         self.records.append("metrics", [{"step": step} | line])
+        if step in (1, self.cfg.trainer.steps):
+            self._keep_credit(step)
         if step % self.cfg.evaluation.every == 0 or step == self.cfg.trainer.steps:
             self.evaluate(step, "curve", "sampled", self.cfg.evaluation.temperature)
         self._tell(step, line)
@@ -109,29 +112,17 @@ class LearningCurve(TrainerCallback):
             control.should_save = True
 
     def finish(self) -> None:
-        """The end point: the test split, sampled and greedy, with the sampled completions kept."""
-        last = self.cfg.trainer.steps
-        samples = self.evaluate(last, "test", "sampled", self.cfg.evaluation.temperature)
-        self.evaluate(last, "test", "greedy", 0.0)
-        self.records.append(
-            "samples",
-            (
-                {
-                    "step": last,
-                    "split": "test",
-                    "mode": "sampled",
-                    "domain": s.problem.domain,
-                    "problem": s.problem.hash,
-                    "sample": s.sample,
-                    "text": s.text,
-                    "answer": s.verdict.answer,
-                    "correct": s.verdict.correct,
-                    **({"error": s.verdict.error} if s.verdict.error else {}),
-                    **(s.problem.record or {}),
-                }
-                for s in samples
-            ),
-        )
+        """The end point: the test split, sampled and greedy, with the completions kept, and the validation split.
+
+        Validation is what a hyper-parameter may be chosen by: its problems are not the test's.
+        """
+        last, temperature = self.cfg.trainer.steps, self.cfg.evaluation.temperature
+        self.evaluate(last, "validation", "sampled", temperature)
+        for mode, own in {"sampled": temperature, "greedy": 0.0}.items():
+            samples = self.evaluate(last, "test", mode, own)
+            head = {"step": last, "split": "test", "mode": mode}
+            self.records.append("samples", (head | _sample_line(s) for s in samples))
+        self._keep_problems("test", self.problems["test"])
 
     def evaluate(self, step: int, split: str, mode: str, temperature: float) -> list[Sample]:
         """Evaluate the policy as it is and record one line a domain."""
@@ -157,6 +148,53 @@ class LearningCurve(TrainerCallback):
         }
         self.records.append("evals", (head | {"domain": d} | s | tail for d, s in scores(samples).items()))
         return samples
+
+    def _keep_credit(self, step: int) -> None:
+        """Some completions of the last training batch with the credit of each token, and their problems.
+
+        It is the credit that the update began with; a live weighting acts on top of it.
+        """
+        rows, credit = self.trainer.credited
+        scored, decode = self.trainer.scored, self.policy.tokenizer.decode
+        count = self.cfg.evaluation.shown_problems * self.cfg.trainer.completions_per_prompt
+        rows = rows[:count]
+        numbers = [row["problem"] for row in rows]
+        verdicts = self.judge.verdicts(numbers, scored["completions"][:count])
+        lines, seen = [], Counter()
+        for i, (number, verdict) in enumerate(zip(numbers, verdicts, strict=True)):
+            problem, ids = self.judge.problems[number], scored["completion_ids"][i]
+            lines.append(
+                {
+                    "step": step,
+                    "domain": problem.domain,
+                    "problem": problem.hash,
+                    "sample": seen[number],
+                    "reward": scored["rewards"][i].item(),
+                    "correct": verdict.correct,
+                    "tokens": [decode([token]) for token in ids],
+                    "credit": [round(value, 6) for value in credit[i, : len(ids)].tolist()],
+                }
+            )
+            seen[number] += 1
+        self.records.append("credit", lines)
+        self._keep_problems("train", [self.judge.problems[number] for number in dict.fromkeys(numbers)])
+
+    def _keep_problems(self, split: str, problems: list[Problem]) -> None:
+        known = {line["problem"] for line in self.records.read("problems")}
+        self.records.append(
+            "problems",
+            (
+                {
+                    "problem": p.hash,
+                    "split": split,
+                    "domain": p.domain,
+                    "prompt": p.prompt,
+                    "reference": p.reference,
+                }
+                for p in problems
+                if p.hash not in known
+            ),
+        )
 
     def _base_policy(self) -> None:
         """Before training: sampled, greedy, and at the temperature that is best on the validation split."""
@@ -190,6 +228,20 @@ class LearningCurve(TrainerCallback):
         done = sum(s.stat().st_mtime >= began and s.read_text().startswith("done") for s in statuses)
         rest = max(left, (runs - done) * (elapsed + left) / effective_n_jobs(self.cfg.n_jobs) - elapsed)
         return f" left in this run; {done} of {runs} runs done, about {math.ceil(rest / 60)} min left"
+
+
+def _sample_line(sample: Sample) -> dict[str, Any]:
+    verdict = sample.verdict
+    return {
+        "domain": sample.problem.domain,
+        "problem": sample.problem.hash,
+        "sample": sample.sample,
+        "text": sample.text,
+        "answer": verdict.answer,
+        "correct": verdict.correct,
+        **({"error": verdict.error} if verdict.error else {}),
+        **(sample.problem.record or {}),
+    }
 
 
 def problems_hash(problems: list[Problem]) -> str:

@@ -56,7 +56,7 @@ def cost(cfg: DictConfig) -> Cost:
     passes = bool(t.extra.get("use_vllm")) + (t.beta > 0)  # the rollout engine keeps the old log-probs itself
     held_out, tests = _domains(cfg)
     curve = len(range(0, t.steps + 1, e.every)) * e.curve_problems * e.curve_samples * len(held_out)
-    validation = len(e.temperatures) * e.validation_problems * e.curve_samples * len(held_out)
+    validation = (len(e.temperatures) + 1) * e.validation_problems * e.curve_samples * len(held_out)
     tested = sum(min(e.test_problems, size or e.test_problems) for size in tests)
     # the base policy sampled, at its best temperature and greedy; the end point sampled and greedy
     test = (3 * e.test_samples + 2) * tested

@@ -1,16 +1,18 @@
 """What a run writes: one folder of plain text files, complete up to its last line at any moment.
 
-config.yaml  env.json  metrics.jsonl  evals.jsonl  samples.jsonl  checkpoint/  STATUS
+config.yaml  env.json  metrics.jsonl  evals.jsonl  credit.jsonl  samples.jsonl  problems.jsonl  checkpoint/  STATUS
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -80,7 +82,7 @@ class Records:
                         f"the run began with {key} {first.get(key)}, and now has {env.get(key)}: put the old back, or "
                         f"delete {self.directory}"
                     )
-            again = {key: env[key] for key in ("started", "command", "commit", "versions")}
+            again = {key: env[key] for key in ("started", "command", "commit", "code", "versions")}
             env = first | {"resumed": [*first.get("resumed", []), again]}
         self._replace("env.json", json.dumps(env, indent=2) + "\n")
 
@@ -119,14 +121,20 @@ class Records:
         evals = [
             line
             for line in self.read("evals")
-            if 0 < step >= line["step"] and (line["split"] != "test" or line["step"] == 0)
+            if 0 < step >= line["step"] and (line["split"] == "curve" or line["step"] == 0)
         ]
         if step > 0 and not any(line["step"] == 0 and line["split"] == "curve" for line in evals):
             raise ValueError(
                 f"{self.directory}/evals.jsonl does not hold the base policy: delete {self.directory} to make the "
                 "run anew"
             )
-        for name, kept in (("metrics", metrics), ("evals", evals), ("samples", [])):
+        credit = [line for line in self.read("credit") if line["step"] <= step]
+        credited = {line["problem"] for line in credit}
+        problems = [
+            line for line in self.read("problems") if line["split"] == "train" and line["problem"] in credited
+        ]
+        files = {"metrics": metrics, "evals": evals, "credit": credit, "problems": problems, "samples": []}
+        for name, kept in files.items():
             self._replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def last_checkpoint(self) -> tuple[int, Path] | None:
@@ -160,6 +168,7 @@ def environment(command: str, policy: Policy, uses_engine: bool, suite: Mapping[
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": _commit(),
+        "code": code(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -197,6 +206,19 @@ def _commit() -> str | None:
         ).stdout.strip()
 
     return (git("rev-parse", "HEAD") or "none") + ("+" if git("status", "--porcelain", "-uno") else "")
+
+
+def code() -> dict[str, str]:
+    """Eight hex digits of the source of every loaded module of this project: {module name: digits}.
+
+    The commit alone would tell apart runs between which only a document, or the file of another method, has changed.
+    """
+    found = {}
+    for name, module in sorted(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name.partition(".")[0] in ("harness", "methods") and path:
+            found[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
+    return found
 
 
 def _processor() -> str:

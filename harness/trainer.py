@@ -106,6 +106,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         self._loss_inputs: dict[str, Any] | None = None
         self._sampled: Rollouts | None = None
         self.scored: dict[str, Any] = {}
+        self.credited: tuple[list[dict], Tensor] | None = None  # rows of the last batch, credit (N, T)
 
     # Rollouts
 
@@ -248,6 +249,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             return output
         start, elsewhere = time.perf_counter(), sum(self.seconds.values())
         credit = self.method.credit(rollout_batch(self, inputs, output))
+        self.credited = (inputs, credit.values)
         rows, width = output["completion_ids"].shape
         first = self.accelerator.process_index * rows
         precision = torch.promote_types(self.model.dtype, torch.float32)

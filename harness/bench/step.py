@@ -26,10 +26,10 @@ from datasets import Dataset
 from omegaconf import OmegaConf
 from trl import GRPOConfig, GRPOTrainer
 
+from harness.judge import Judge
 from harness.load import load_method
 from harness.policy import load_policy
 from harness.rollouts import RolloutEngine
-from harness.run import Judge
 from harness.suites.micro import MicroSuite
 from harness.trainer import CreditGRPOTrainer
 

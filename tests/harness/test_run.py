@@ -8,8 +8,9 @@ from harness.compose import composer
 from harness.config import run_dir
 from harness.curve import LearningCurve
 from harness.errors import ConfigError, RunFailed
+from harness.judge import decisive_tokens
 from harness.records import origins
-from harness.run import decisive_tokens, run
+from harness.run import run
 from harness.suites import Verdict
 from harness.trainer import CreditGRPOTrainer
 from tests.harness.conftest import EasySuite, make_policy
