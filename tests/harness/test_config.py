@@ -47,6 +47,14 @@ def test_label_is_the_preset_and_the_overrides_in_one_fixed_form():
     )
 
 
+def test_what_turns_with_the_seed_has_one_label():
+    turning = "policy.path='${turn:${seed},[micro,micro-1]}'"
+    first, second = one(turning, "seed=0"), one(turning, "seed=1")
+    assert (first.policy.path, second.policy.path) == ("micro", "micro-1")
+    assert first.label == second.label
+    assert identity(first)["policy"]["path"] == identity(second)["policy"]["path"] == "micro"
+
+
 def test_label_leaves_out_where_and_when_a_run_is_kept():
     plain = label("method=rloo")
     for override in (

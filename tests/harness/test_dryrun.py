@@ -24,17 +24,17 @@ def test_tokens_and_hours_by_hand():
     found = cost(composed(*SMALL))
     # 320 completions of 500 tokens to prompts of 200
     assert (found.sampled, found.trained, found.scored) == (160_000, 224_000, 0)
-    # curve at steps 0, 5, 10: 3·3·2; validation 2·2; test 10 problems: 3 times 5 samples and twice one greedy
-    assert found.evaluated == (18 + 4 + 10 * 17) * 500
-    # 6·4.022e9·224,000 at 33 % of 989 TFLOP/s, and 2·4.022e9·(160,000 + 96,000) at 5 %
-    assert found.hours() == pytest.approx((5.4055680e15 / 3.2637e14 + 2.0592640e15 / 4.945e13) / 3600, rel=1e-6)
+    # curve at steps 0, 5, 10: 3·3·2; validation 2·2, before and after; test 10 problems: 3 times 5 samples and twice one greedy
+    assert found.evaluated == (18 + 2 * 4 + 10 * 17) * 500
+    # 6·4.022e9·224,000 at 33 % of 989 TFLOP/s, and 2·4.022e9·(160,000 + 98,000) at 5 %
+    assert found.hours() == pytest.approx((5.4055680e15 / 3.2637e14 + 2.0753520e15 / 4.945e13) / 3600, rel=1e-6)
     assert cost(composed(*SMALL, "policy=micro")).hours() is None
 
 
 def test_what_costs_a_pass_is_counted():
     more = cost(composed(*SMALL, "trainer.beta=0.1", "+trainer.extra.use_vllm=true"))
     assert more.scored == 2 * 224_000
-    assert cost(composed(*SMALL, "evaluation.max_tokens=100")).evaluated == 192 * 50
+    assert cost(composed(*SMALL, "evaluation.max_tokens=100")).evaluated == 196 * 50
 
 
 def test_a_published_test_set_counts_at_its_size_and_a_mix_at_its_suites():
@@ -43,8 +43,8 @@ def test_a_published_test_set_counts_at_its_size_and_a_mix_at_its_suites():
         composed(*SMALL, "suite=mix", "+suite@suite.train.gsm8k=gsm8k", "+suite@suite.test.aime24=aime24",
                  "+suite@suite.test.math500=math500", "evaluation.test_problems=400")
     )  # fmt: skip
-    assert one.evaluated == (18 + 4 + 30 * 17) * 500
-    assert mix.evaluated == (18 + 4 + (30 + 400) * 17) * 500
+    assert one.evaluated == (18 + 2 * 4 + 30 * 17) * 500
+    assert mix.evaluated == (18 + 2 * 4 + (30 + 400) * 17) * 500
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def records(tmp_path):
 
 
 def environment(started="1", policy_hash="abc", commit="c1"):
-    return {"started": started, "command": "x", "commit": commit, "versions": {}, "policy_hash": policy_hash}
+    return {"started": started, "command": "x", "commit": commit, "code": {}, "versions": {}, "policy_hash": policy_hash}
 
 
 def checkpoint(records, updates, state="{}"):
@@ -102,12 +102,17 @@ def test_rewinding_forgets_what_came_after_the_checkpoint(records):
     records.append("metrics", [{"step": s} for s in (1, 2, 3)])
     records.append("evals", [{"step": s, "split": "curve"} for s in (0, 2, 3)])
     records.append("evals", [{"step": s, "split": "test"} for s in (0, 2)])  # an end point at 2, half written
+    records.append("evals", [{"step": 2, "split": "validation"}])
     records.append("samples", [{"step": 3}])
+    records.append("credit", [{"step": s, "problem": p} for s, p in ((1, "a"), (3, "b"))])
+    records.append("problems", [{"split": s, "problem": p} for s, p in (("train", "a"), ("train", "b"), ("test", "a"))])
     records.rewind(2)
     assert [line["step"] for line in records.read("metrics")] == [1, 2]
     kept = [(line["step"], line["split"]) for line in records.read("evals")]
     assert kept == [(0, "curve"), (2, "curve"), (0, "test")]
     assert records.read("samples") == []
+    assert records.read("credit") == [{"step": 1, "problem": "a"}]
+    assert records.read("problems") == [{"split": "train", "problem": "a"}]
     records.rewind(0)
     assert records.read("evals") == records.read("metrics") == []
 

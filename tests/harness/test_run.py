@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -83,14 +84,42 @@ def test_a_run_leaves_complete_records(configured):
         (0, "validation", "sampled", 0.5), (0, "validation", "sampled", 1.0), (0, "test", "sampled", 1.0),
         (0, "test", "greedy", 0.0), (0, "test", "best", best), (0, "curve", "sampled", 1.0),
         (2, "curve", "sampled", 1.0), (4, "curve", "sampled", 1.0),
-        (4, "test", "sampled", 1.0), (4, "test", "greedy", 0.0),
+        (4, "validation", "sampled", 1.0), (4, "test", "sampled", 1.0), (4, "test", "greedy", 0.0),
     ]  # fmt: skip
     assert [e["domain"] for e in evals[:4]] == ["all", "math", "code", "science"]
     samples = lines(directory, "samples")
-    assert len(samples) == 3 * 2 * 2
+    assert Counter(line["mode"] for line in samples) == {"sampled": 3 * 2 * 2, "greedy": 3 * 2}
+    problems = {line["problem"]: line for line in lines(directory, "problems")}
+    assert len(problems) == len(lines(directory, "problems"))
+    assert {line["problem"] for line in samples} == {p for p, line in problems.items() if line["split"] == "test"}
     env = json.loads((directory / "env.json").read_text())
     assert env["common_random_numbers"] is True
     assert env["versions"]["trl"].startswith("1.16")
+    assert {"harness.run", "methods.advantages.pairwise"} <= env["code"].keys()
+
+
+def test_the_credit_of_some_problems_is_kept_at_the_first_and_the_last_step(configured):
+    directories = []
+    for method in ("grpo", "lampo_delta"):
+        cfg = configured(f"method={method}", "evaluation.shown_problems=3")
+        run(cfg)
+        directories.append(run_dir(cfg))
+    grpo, other = (lines(directory, "credit") for directory in directories)
+    assert [line["step"] for line in grpo] == [1] * 3 * 4 + [4] * 3 * 4
+    assert [line["sample"] for line in grpo[:8]] == [0, 1, 2, 3] * 2
+    for a, b in zip(grpo[:12], other[:12], strict=True):  # one policy, one noise
+        assert (a["problem"], a["tokens"], a["reward"]) == (b["problem"], b["tokens"], b["reward"])
+    assert any(a["credit"] != b["credit"] for a, b in zip(grpo, other, strict=False))
+    for line in grpo:
+        assert len(line["tokens"]) == len(line["credit"]) > 0
+        assert len(set(line["credit"])) == 1  # a group mean is broadcast
+        assert line["correct"] == (line["reward"] > 0.3)  # EasySuite's rule
+    for start in range(0, 24, 4):  # (R - mean) / sd, so that signs follow the rewards of the group
+        group = grpo[start : start + 4]
+        mean = sum(line["reward"] for line in group) / 4
+        assert all((line["credit"][0] > 0) == (line["reward"] > mean) for line in group)
+    known = {p["problem"] for p in lines(directories[0], "problems") if p["split"] == "train"}
+    assert known == {line["problem"] for line in grpo}
 
 
 def test_a_finished_run_is_not_run_again(configured, monkeypatch):
