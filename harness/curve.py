@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 
 from harness.evaluation import Sample, sample_problems, scores
 from harness.judge import Judge
+from harness.memory import peak_mb, reset_peak
 from harness.policy import Policy
 from harness.records import Records
 from harness.rollouts import RolloutEngine
@@ -67,6 +68,7 @@ class LearningCurve(TrainerCallback):
     def start(self, step: int) -> None:
         """Take up the records at `step`; evaluate the base policy if this is the beginning."""
         self.records.rewind(step)
+        reset_peak()
         if step > 0:
             last = self.records.read("metrics")[-1]
             self.tokens, self.seconds = last["tokens"], last["seconds"]
@@ -98,6 +100,7 @@ class LearningCurve(TrainerCallback):
             line["verifier_errors"] = dict(self.judge.errors)
             self.judge.errors.clear()
         line |= {"tokens": self.tokens, **work, "seconds": round(self.seconds, 4)}
+        line["memory_mb"] = round(peak_mb(), 1)
         line |= {f"seconds_{name}": round(value, 4) for name, value in phases.items()}
         line["seconds_update"] = round(seconds - sum(phases.values()), 4)
         self.records.append("metrics", [{"step": step} | line])
