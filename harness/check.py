@@ -13,7 +13,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config import Config
+from harness.config import Config, flatten
 from harness.errors import ConfigError, nearest
 from harness.sandbox import SandboxError
 
@@ -90,6 +90,10 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
     if cfg.evaluation.max_tokens is not None and cfg.evaluation.max_tokens < 1:
         raise ConfigError(f"evaluation.max_tokens={cfg.evaluation.max_tokens} must be at least 1, or null")
+    known = flatten(OmegaConf.to_container(given, resolve=True))
+    for key in cfg.tuned:
+        if key not in known:
+            raise ConfigError(f"tuned: there is no key {key}. {nearest(key, known)}")
     for key, value, spec in _values(cfg, Config, ""):
         _range(key, value, spec.metadata)
     _batch(cfg.trainer)

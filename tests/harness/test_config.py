@@ -133,6 +133,7 @@ REFUSED = {
     "empty list": ("evaluation.temperatures=[]", "evaluation.temperatures is empty"),
     "negative seed": ("seed=-1", "seed=-1 must be at least 0"),
     "no workers": ("n_jobs=0", "n_jobs=0"),
+    "tuned key": ("tuned=[trainer.learning_rte]", "no key trainer.learning_rte. Did you mean trainer.learning_rate"),
     "dot for slash": ("method.advantage=pairwise", "To choose a file: method/advantage=pairwise."),
     "truncated sampling": ("+trainer.extra.top_p=0.9", "trainer.allow_truncated_sampling=true"),
     "owned field": ("+trainer.extra.loss_type=grpo", "it follows from method/surrogate"),
