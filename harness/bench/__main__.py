@@ -2,9 +2,16 @@
 
 import sys
 
-from harness.bench import credit, horizon, references, step, verify
+from harness.bench import compare, credit, horizon, references, step, verify
 
-BENCHMARKS = {"step": step, "horizon": horizon, "credit": credit, "references": references, "verify": verify}
+BENCHMARKS = {
+    "step": step,
+    "horizon": horizon,
+    "credit": credit,
+    "references": references,
+    "verify": verify,
+    "compare": compare,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -11,12 +11,25 @@ reads the records below the folder `runs` (nothing else: no model, no torch) and
 
 Arguments, all key=value:
 
-    runs=FOLDER          results/<experiment>, which holds <label>/seed-<n>. Required.
+    runs=FOLDERS         results/<experiment>, which holds <label>/seed-<n>; several as [a,b] or with
+                         wildcards (in quotes, so that the shell leaves them alone). A method and seed
+                         that two folders hold is refused. Required.
     baseline=METHOD      a label, or a label without its hash. Default: grpo
-    out=FOLDER           where to write. Default: the runs folder
+    out=FOLDER           where to write. Default: the runs folder; needed if there are several
+    where=[FILTER,...]   only runs whose configuration passes all filters: key=value, key=value|value for
+                         any of these, key!=value for any other
+    allow=[KIND,...]     lets runs in that are excluded otherwise, each by name:
+                         problems    other test or curve problems than the baseline's (the curves are
+                                     drawn, a verdict stays refused)
+                         incomplete  not finished, or with records cut short (no end point)
+                         code        made by another version of the code
+    tuned=[KEY,...]      keys swept equally for every method: of each method's values the one with the
+                         best validation accuracy after the last step is compared.
+                         Default: what the runs' configurations name under `tuned`
     factors=[KEY,...]    configuration keys in which compared methods may differ; anything else that
-                         differs, apart from names and folders, refuses the verdict.
-                         Default: [method.name,method.shaping,method.advantage,method.weighting]
+                         differs, apart from names, folders and tuned keys, refuses the verdict.
+                         Default: [method.name,method.shaping,method.advantage,method.weighting,
+                         method.control]
     threshold=ACCURACY   between 0 and 1, for "tokens to threshold". Default: halfway from the base
                          policy to the baseline's end point, on the curve problems
     alpha=LEVEL          level of verdicts; intervals cover 1 - alpha. Default: 0.05
@@ -25,6 +38,10 @@ Examples:
 
     python -m harness.compare runs=results/demo baseline=grpo threshold=0.7 out=/tmp/page
     python -m harness.compare runs=results/rates factors=[method.name,trainer.learning_rate]
+    python -m harness.compare 'runs=[results/demo,results/controls*]' out=results/together
+    python -m harness.compare runs=results/sweep 'where=[suite.horizon=4,method.name=grpo|lampo,seed!=3]'
+    python -m harness.compare runs=results/sweep 'allow=[code,incomplete]'
+    python -m harness.compare runs=results/rates tuned=[trainer.learning_rate]
 
 Exit code: 0 if a table was made, also one with holes (they are listed); 2 if nothing could be compared.
 """
@@ -36,6 +53,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import MISSING, OmegaConf
@@ -43,19 +61,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.compare import report
 from harness.compare.fairness import FACTORS
-from harness.compare.load import UsageError, nearest
+from harness.compare.filters import UsageError, expand, nearest
+from harness.compare.select import ALLOWABLE
 
 
 @dataclass
 class Options:
     """The command line, as described at the top of this file."""
 
-    runs: str = MISSING
+    runs: Any = MISSING
     baseline: str = "grpo"
     out: str | None = None
     factors: list[str] = field(default_factory=lambda: list(FACTORS))
     threshold: float | None = None
     alpha: float = 0.05
+    where: list[str] = field(default_factory=list)
+    allow: list[str] = field(default_factory=list)
+    tuned: list[str] = field(default_factory=list)
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -76,6 +98,15 @@ def parse(arguments: Sequence[str]) -> Options:
         options = OmegaConf.to_object(merged)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(f"cannot read {shlex.join(arguments)}: {str(error).splitlines()[0]}") from error
+    if isinstance(options.runs, str):
+        options.runs = [options.runs]
+    if not isinstance(options.runs, list) or not all(isinstance(one, str) and one for one in options.runs):
+        raise UsageError(f"runs={options.runs!r}: expected a folder or a list of folders, [a,b]")
+    if not options.runs:
+        raise UsageError("runs=[] names no folder; for instance runs=results/demo")
+    for kind in options.allow:
+        if kind not in ALLOWABLE:
+            raise UsageError(f"allow: no kind {kind!r}: {nearest(kind, ALLOWABLE)}")
     if not 0 < options.alpha < 1:
         raise UsageError(f"alpha={options.alpha:g}: expected a level between 0 and 1, such as 0.05")
     if options.threshold is not None and not 0 < options.threshold < 1:
@@ -92,12 +123,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if arguments else 2
     try:
         options = parse(arguments)
+        roots = expand(options.runs)
+        if options.out is None and len(roots) > 1:
+            raise UsageError(
+                f"{len(roots)} folders of runs: say where to write, such as out=results/together"
+            )
         shown = [argument for argument in arguments if not argument.startswith("out=")]
-        command = f"python -m harness.compare {shlex.join(shown)}"
         question = report.Question(
-            options.baseline, tuple(options.factors), options.threshold, options.alpha, command
+            options.baseline,
+            tuple(options.factors),
+            options.threshold,
+            options.alpha,
+            f"python -m harness.compare {shlex.join(shown)}",
+            tuple(options.where),
+            tuple(options.allow),
+            tuple(options.tuned),
         )
-        found = report.write(Path(options.runs), Path(options.out or options.runs), question)
+        found = report.write(roots, Path(options.out or roots[0]), question)
     except UsageError as error:
         print(f"harness.compare: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from harness.compare.load import Records, UsageError, nearest
-from harness.compare.read import ALL
+from harness.compare.read import ALL, Run
 from harness.compare.statistics import EQUAL
 
 # What makes a method. Not the surrogate: a head-to-head fixes ratio, clip and aggregation.
@@ -15,9 +15,10 @@ FACTORS = ("method.name", "method.shaping", "method.advantage", "method.weightin
 # Names of a run and where it is kept; these never change a number that is compared.
 BOOKKEEPING = (
     "seed", "label", "method.name", "results_dir", "experiment_name", "n_jobs",
-    "trainer.report_to", "trainer.checkpoint_every",
+    "trainer.report_to", "trainer.checkpoint_every", "tuned", "evaluation.shown_problems",
 )  # fmt: skip
 ABSENT = "(not set)"
+PACKAGES = ("torch", "transformers", "trl")  # what a step computes with
 
 
 def check_factors(records: Records, factors: Sequence[str]) -> None:
@@ -39,27 +40,27 @@ def differing(
     of one seed are held against each other, so what varies with the seed alone (one base policy a seed) is no
     difference.
     """
-    allowed = (*factors, *BOOKKEEPING)
+    allowed = (*factors, *BOOKKEEPING, *records.tuned)
     found: dict[str, tuple[str, str]] = {}
     for seed in sorted(set(records.seeds(label)) & set(records.seeds(baseline))):
-        ours, theirs = (_fingerprint(records, name, seed) for name in (label, baseline))
-        for key in sorted(ours.keys() | theirs.keys()):
-            pair = (ours.get(key, ABSENT), theirs.get(key, ABSENT))
-            if pair[0] != pair[1] and not any(key == name or key.startswith(f"{name}.") for name in allowed):
-                found.setdefault(key, pair)
+        ours, theirs = (_fingerprint(records.runs[name, seed]) for name in (label, baseline))
+        # items that are equal as they are, first: nearly all, in any large sweep
+        for key in sorted({key for key, _ in ours.items() ^ theirs.items()}):
+            if not any(key == name or key.startswith(f"{name}.") for name in allowed):
+                found.setdefault(key, (ours.get(key, ABSENT), theirs.get(key, ABSENT)))
     return found
 
 
-def _fingerprint(records: Records, label: str, seed: int) -> dict[str, str]:
-    run = records.runs[label, seed]
+def _fingerprint(run: Run) -> dict[str, str]:
     marks = {key: str(value) for key, value in run.config.items()}
     for key in ("policy_hash", "autocast", "rows"):
         marks[key] = str(run.env.get(key))
     for split in ("curve", "test"):
-        lines = run.evals[run.evals["split"] == split]
-        for field in ("problems_hash", "eval_seed"):
-            pairs = {*zip(lines["domain"], lines[field], strict=True)}
-            marks[f"{field} of split {split}"] = str(sorted(pairs))
+        own = run.splits.get(split, ())
+        marks[f"problems_hash of split {split}"] = str(
+            sorted({(domain, problems) for domain, problems, _ in own})
+        )
+        marks[f"eval_seed of split {split}"] = str(sorted({(domain, seed) for domain, _, seed in own}))
     return marks
 
 
@@ -144,11 +145,34 @@ def notes(records: Records) -> list[str]:
         found.append(
             "Not every run had common random numbers: runs of one seed share their problems, not their noise."
         )
-    if len(commits := {str(run.env["commit"]) for run in runs}) > 1:
-        found.append(
-            f"MIXED CODE VERSIONS: the runs come from {len(commits)} commits ({', '.join(sorted(commits))})."
-        )
-    return found + _counts(records)
+    if partly := [f"{records.names[run.label]} seed {run.seed} ({run.why})" for run in runs if run.why]:
+        found.append(f"INCOMPLETE RUNS by allow=[incomplete], without an end point: {listed(partly)}.")
+    return found + _packages(records) + list(records.remarks) + _counts(records)
+
+
+def _packages(records: Records) -> list[str]:
+    """Other releases of the libraries that compute: no reason to exclude a run, but one to tell."""
+    found = []
+    for name in PACKAGES:
+        users: dict[str, list[str]] = {}
+        for run in records.runs.values():
+            for env in (run.env, *run.env.get("resumed", ())):
+                release = str(env.get("versions", {}).get(name))
+                users.setdefault(release, []).append(f"{records.names[run.label]} seed {run.seed}")
+        if len(users) > 1:
+            common = max(sorted(users), key=lambda release: len(users[release]))
+            others = [
+                f"{release} in {listed(own)}" for release, own in sorted(users.items()) if release != common
+            ]
+            found.append(f"MIXED PACKAGES: most runs had {name} {common}, but {'; '.join(others)}.")
+    return found
+
+
+def listed(names: Sequence[str], shown: int = 5) -> str:
+    """`a, b and 3 more`: each once, in the order given."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _counts(records: Records) -> list[str]:

@@ -1,6 +1,7 @@
 """Reads one run's folder: whole files or a `RecordError` that names the file and the line.
 
-No file is repaired and no line is skipped silently: half a run would look like a run.
+No file is repaired and no line is skipped silently: half a run would look like a run. Only where the caller
+asks for a `partial` run may the end be missing, and the run then says so (`Run.why`).
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -22,7 +26,17 @@ EVAL_FIELDS: dict[str, type] = {
     "errors": float, "train_tokens": float, "train_seconds": float, "problems_hash": str, "eval_seed": int,
 }  # fmt: skip
 METRIC_FIELDS: dict[str, type] = {"step": int, "tokens": float, "seconds": float}
+SAMPLE_FIELDS: dict[str, type] = {"domain": str, "problem": str, "mode": str}
 ENV_FIELDS = ("command", "commit", "common_random_numbers", "policy_hash")
+JSON_TYPES: dict[type, frozenset[type]] = {
+    int: frozenset({int}),
+    float: frozenset({int, float}),
+    str: frozenset({str}),
+}
+BASE_MODES = ("sampled", "greedy", "best")  # of the evaluations before training
+
+# column name -> its values in the order of the lines: float64 (null is NaN), int64, or any objects
+Columns = dict[str, np.ndarray]
 
 
 class RecordError(Exception):
@@ -31,15 +45,24 @@ class RecordError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run. `config` is flat (dotted key -> value; a list is one value), `env` is env.json."""
+    """One run. `config` is flat (dotted key -> value; a list is one value), `env` is env.json.
+
+    splits: split -> its distinct (domain, problems_hash, eval_seed), sorted. why: empty for a finished run,
+    otherwise why it is incomplete (such a run is read only where it is asked for).
+    """
 
     label: str
     seed: int
     folder: Path
     config: dict[str, Any]
     env: dict[str, Any]
-    evals: pd.DataFrame
-    metrics: pd.DataFrame
+    splits: dict[str, tuple[tuple[str, str, int], ...]]
+    why: str = ""
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """`read_items` of this run, read on first use: a comparison without item-level numbers never pays."""
+        return read_items(self.folder)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -81,36 +104,88 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_lines(path: Path, fields: dict[str, type]) -> list[dict[str, Any]]:
+def curve_steps(config: Mapping[str, Any]) -> list[int]:
+    """The steps at which a finished run of this configuration has measured its learning curve."""
+    last = config["trainer.steps"]
+    return sorted({*range(0, last, config["evaluation.every"]), last})
+
+
+def read_lines(path: Path, fields: Mapping[str, type], cut: bool = False) -> list[dict[str, Any]]:
+    """The lines of a .jsonl file, one JSON object each, with `fields` of these types.
+
+    cut: a last line that is no JSON is left out (the run was stopped while it wrote).
+    """
+    texts = read_text(path).splitlines()
+    try:  # one call for the whole file; only where that fails are the lines looked at one by one
+        lines = json.loads(f"[{','.join(texts)}]")
+    except json.JSONDecodeError:
+        lines = []
+    if len(lines) != len(texts) or not all(isinstance(line, dict) for line in lines):
+        lines = _one_by_one(path, texts, cut)
+    if not lines:
+        raise RecordError(f"{path.name} is empty")
+    if not all(_column_is(lines, field, kind) for field, kind in fields.items()):
+        _raise_first(path, lines, fields)
+    for number, line in enumerate(lines, start=1) if "avg" in fields else ():
+        if not 0 <= line["avg"] <= 1:
+            raise RecordError(
+                f"{path.name} line {number}: avg is {line['avg']!r}, expected an accuracy between 0 and 1"
+            )
+    return lines
+
+
+def _one_by_one(path: Path, texts: Sequence[str], cut: bool) -> list[dict[str, Any]]:
     lines = []
-    for number, text in enumerate(read_text(path).splitlines(), start=1):
+    for number, text in enumerate(texts, start=1):
         where = f"{path.name} line {number}"
         try:
             line = json.loads(text)
         except json.JSONDecodeError as error:
+            if cut and number == len(texts):
+                break
             raise RecordError(f"{where} is not JSON (cut short?)") from error
         if not isinstance(line, dict):
             raise RecordError(f"{where} is not a JSON object")
-        for field, kind in fields.items():
-            if not _is(line.get(field), kind):
-                raise RecordError(
-                    f"{where}: {field} is {line.get(field)!r}, expected a finite {kind.__name__}"
-                )
-        if not 0 <= line.get("avg", 0) <= 1:
-            raise RecordError(f"{where}: avg is {line['avg']!r}, expected an accuracy between 0 and 1")
         lines.append(line)
-    if not lines:
-        raise RecordError(f"{path.name} is empty")
     return lines
 
 
+def _column_is(lines: Sequence[Mapping[str, Any]], field: str, kind: type) -> bool:
+    values = [line.get(field) for line in lines]
+    return {*map(type, values)} <= JSON_TYPES[kind] and (kind is not float or all(map(math.isfinite, values)))
+
+
+def _raise_first(path: Path, lines: Sequence[Mapping[str, Any]], fields: Mapping[str, type]) -> None:
+    for (number, line), (field, kind) in itertools.product(enumerate(lines, start=1), fields.items()):
+        if not _is(line.get(field), kind):
+            raise RecordError(
+                f"{path.name} line {number}: {field} is {line.get(field)!r}, expected a finite {kind.__name__}"
+            )
+
+
 def _is(value: Any, kind: type) -> bool:
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return type(value) in JSON_TYPES[kind] and (kind is not float or math.isfinite(value))
 
 
-def read_run(folder: Path, label: str, seed: int, config: dict[str, Any]) -> Run:
+def _columns(lines: Sequence[Mapping[str, Any]]) -> Columns:
+    """Lines -> columns. A field of numbers becomes a float64 array (int64 if all are whole), null is NaN."""
+    names = list(lines[0])
+    if all(list(line) == names for line in lines):  # nearly always, and much the faster way
+        table = dict(zip(names, zip(*(line.values() for line in lines), strict=True), strict=True))
+    else:
+        names = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
+        table = {name: [line.get(name) for line in lines] for name in names}
+    columns = {}
+    for name, values in table.items():
+        kinds = {*map(type, values)}
+        if kinds <= {int, float, type(None)}:
+            columns[name] = np.array(values, dtype=np.int64 if kinds == {int} else np.float64)
+        else:
+            columns[name] = np.fromiter(values, dtype=object, count=len(values))
+    return columns
+
+
+def read_env(folder: Path) -> dict[str, Any]:
     try:
         env = json.loads(read_text(folder / "env.json"))
     except json.JSONDecodeError as error:
@@ -118,29 +193,82 @@ def read_run(folder: Path, label: str, seed: int, config: dict[str, Any]) -> Run
     for key in ENV_FIELDS:
         if not isinstance(env, dict) or key not in env:
             raise RecordError(f"env.json has no {key}")
-    lines = _read_lines(folder / "evals.jsonl", EVAL_FIELDS)
-    seen: dict[tuple, int] = {}
-    for number, line in enumerate(lines, start=1):
-        temperature = (
-            line["temperature"] if line["split"] == "validation" else None
-        )  # elsewhere one line a mode
-        key = (line["step"], line["split"], line["mode"], line["domain"], temperature)
-        if (first := seen.setdefault(key, number)) != number:
-            raise RecordError(f"evals.jsonl line {number} repeats the evaluation of line {first}")
-    last, every = config["trainer.steps"], config["evaluation.every"]
-    expected = [(0, "test", mode) for mode in ("sampled", "greedy", "best")]
-    expected += [
-        (last, "test", "sampled"),
-        (last, "test", "greedy"),
-        *((step, "curve", "sampled") for step in sorted({*range(0, last, every), last})),
-    ]
+    return env
+
+
+def read_run(
+    folder: Path, label: str, seed: int, config: dict[str, Any], partial: str = ""
+) -> tuple[Run, Columns, Columns]:
+    """(the run, columns of evals.jsonl, columns of metrics.jsonl).
+
+    partial: why the run is known to be incomplete. Then its base evaluations and the first point of its
+    learning curve are enough, the rest is read as far as it goes, without a last line that was cut short.
+    """
+    env, last = read_env(folder), config["trainer.steps"]
+    lines = read_lines(folder / "evals.jsonl", EVAL_FIELDS, cut=bool(partial))
+    seen = _evaluations(lines)
+    expected = [(0, "test", mode) for mode in BASE_MODES]
+    if partial:
+        expected += [(0, "curve", "sampled")]
+    else:
+        expected += [(last, "test", "sampled"), (last, "test", "greedy")]
+        expected += [(step, "curve", "sampled") for step in curve_steps(config)]
     domains = sorted({ALL} | {line["domain"] for line in lines})
     for (step, split, mode), domain in itertools.product(expected, domains):
         if (step, split, mode, domain, None) not in seen:
             raise RecordError(
                 f"evals.jsonl has no {split}/{mode} evaluation of domain {domain} at step {step}"
             )
-    metrics = _read_lines(folder / "metrics.jsonl", METRIC_FIELDS)
-    if [line["step"] for line in metrics] != list(range(1, last + 1)):
+    metrics = _metrics(folder / "metrics.jsonl", last, bool(partial))
+    marks: dict[str, set[tuple[str, str, int]]] = {}
+    for line in lines:
+        marks.setdefault(line["split"], set()).add((line["domain"], line["problems_hash"], line["eval_seed"]))
+    splits = {split: tuple(sorted(own)) for split, own in sorted(marks.items())}
+    return Run(label, seed, folder, config, env, splits, partial), _columns(lines), metrics
+
+
+def _evaluations(lines: Sequence[Mapping[str, Any]]) -> Collection[tuple]:
+    """(step, split, mode, domain, temperature on validation) of every line; each may stand there once."""
+    seen: dict[tuple, int] = {}
+    for number, line in enumerate(lines, start=1):
+        # elsewhere there is one line a mode
+        temperature = line["temperature"] if line["split"] == "validation" else None
+        key = (line["step"], line["split"], line["mode"], line["domain"], temperature)
+        if (first := seen.setdefault(key, number)) != number:
+            raise RecordError(f"evals.jsonl line {number} repeats the evaluation of line {first}")
+    return seen.keys()
+
+
+def _metrics(path: Path, last: int, partial: bool) -> Columns:
+    if partial and (not path.is_file() or not path.stat().st_size):  # stopped before the first step ended
+        return {
+            "step": np.zeros(0, np.int64),
+            **{name: np.zeros(0) for name in METRIC_FIELDS if name != "step"},
+        }
+    columns = _columns(read_lines(path, METRIC_FIELDS, cut=partial))
+    steps = columns["step"]
+    if not np.array_equal(steps, np.arange(1, len(steps) + 1)) or not (
+        len(steps) <= last if partial else len(steps) == last
+    ):
         raise RecordError(f"metrics.jsonl does not hold the steps 1 to {last}, one line each")
-    return Run(label, seed, folder, config, env, pd.DataFrame(lines), pd.DataFrame(metrics))
+    return columns
+
+
+def read_items(folder: Path) -> pd.DataFrame:
+    """Counts per test problem from samples.jsonl: columns domain, problem, mode, n (judged), correct.
+
+    One row a domain, problem and mode, sorted. A completion whose verdict is null (a verifier error) is not
+    judged and counts nowhere. No texts are kept.
+    """
+    counts: dict[tuple[str, str, str], list[int]] = {}
+    for number, line in enumerate(read_lines(folder / "samples.jsonl", SAMPLE_FIELDS), start=1):
+        own = counts.setdefault((line["domain"], line["problem"], line["mode"]), [0, 0])
+        if (verdict := line.get("correct")) is not None:
+            if not isinstance(verdict, bool):
+                raise RecordError(
+                    f"samples.jsonl line {number}: correct is {verdict!r}, expected true, false or null"
+                )
+            own[0] += 1
+            own[1] += verdict
+    rows = [(*key, *own) for key, own in sorted(counts.items())]
+    return pd.DataFrame(rows, columns=["domain", "problem", "mode", "n", "correct"])

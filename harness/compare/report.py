@@ -1,67 +1,56 @@
-"""The page: verdicts first, then tables, what the words mean, what is missing, and the commands."""
+"""The comparison, written: verdicts first, then tables and figures, what the words mean, and the commands."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from harness.compare import fairness, plots, scores, tables
+from harness.compare import fairness, plots, scores, select, tables
+from harness.compare.html.drill import gather
+from harness.compare.html.page import Content, Section, page, versions
+from harness.compare.interaction import TwoByTwos, sentences, two_by_twos
 from harness.compare.load import Hole, UsageError, load
+from harness.compare.plots import CAPTIONS
 from harness.compare.read import ALL
 from harness.compare.scores import AULC, END, Findings
-from harness.compare.statistics import MIN_SEEDS
+from harness.compare.tables import Table
+from harness.compare.words import words
 
 AREA = "area under the learning curve"
-COST_NOTE = (
-    "Means over seeds. Generated tokens include the extra ones, beside the batches that were learnt from (dynamic "
-    "sampling, continuations), and are what learning curves count. Extra passes run through the policy or a second "
-    "model beside sampling and loss; a backward pass counts as two, reading a continuation's prefix is not counted. "
-    "In the update, live weightings and GRPO-λ put every completion through the policy, the others only those with "
-    "credit. A phase is a share of the time of all phases."
-)
 SHOWN = 20  # commands on the page, each with its seeds
-WORDS = """\
-- **End point**: accuracy on the test problems after the last step, sampled at the evaluation temperature,
-  averaged over several samples a problem. **Greedy**: the same with the most probable token each time.
-  `all` is the unweighted mean over domains.
-- **n**: training seeds. The seed is what is repeated; problems and samples within one run are not
-  repetitions.
-- **[{level}]**: Student's t interval of the mean over seeds. A **difference** is method minus baseline,
-  paired by seed: the interval is that of the mean of the differences, in percentage points, uncorrected.
-- **Verdict**: better or worse only if the paired t-test's p-value, Holm-corrected over the methods compared
-  with the baseline in that domain and measure, is below {alpha}; otherwise **not resolved**, which does not
-  mean equal. With fewer than {n} pairs of seeds it is always not resolved. So an interval may exclude 0 and
-  the verdict still be not resolved: the correction for many comparisons is the difference. If all
-  differences are equal there is no spread to estimate: the interval is that one point, and p is 1 for
-  differences of 0, otherwise the sign test's 2 · 2^-n.
-- **AULC**: area under the learning curve (curve problems, against steps) divided by its length: mean
-  accuracy over training. It tells fast learners from slow ones that end alike.
-- **Tokens to threshold**: generated training tokens at which the learning curve first reaches {goal}, by
-  linear interpolation; the median over seeds, a seed that never gets there counting as infinite.
-- **Gain over best base**: end point minus the best the untrained policy can do on the same problems:
-  sampled, greedy, or at the temperature that was best on validation problems. A gain that a lower
-  temperature gives is not learning.
-- **Not compared**: the configurations differ outside the declared factors ({factors}), so a difference
-  could not be put down to the method.
-- **Positive control**: oracle credit knows the decisive tokens. If even that does not beat the baseline,
-  the suite cannot rank credit methods."""
+# Where each figure stands, by the beginning of its stem.
+PLACES = {
+    "learning_curves": "Learning curves", "endpoint": "End points", "improvement": "Probability of improvement",
+    "pass_at_k": "pass@k", "tokens_to_threshold": "Tokens to the threshold", "stability": "Stability",
+    "performance_profile": "Performance profile", "credit_heatmap": "Credit of one completion",
+}  # fmt: skip
+SWITCHED = ("learning_curves_tokens", "learning_curves_seconds")  # in HTML only, which shows one axis at a time
+OVERVIEW = "learning_curves"  # all axes side by side: where there is no switch
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of the runs. baseline: a label with or without hash; command: the line that asks it."""
+    """What is asked of the runs. baseline: a label with or without hash; command: the line that asks it.
+
+    where: filters on the configuration (`filters.parse_filter`); allow: what may enter although it is excluded
+    by default (`select.exclude`); tuned: keys chosen per method on validation (`select.choose`). Two declared factors
+    other than the default ones are also compared as a 2x2.
+    """
 
     baseline: str
     factors: Sequence[str]
     threshold: float | None
     alpha: float
     command: str
+    where: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,26 +62,33 @@ class Report:
     holes: list[Hole]
 
 
-def write(root: Path, out: Path, question: Question) -> Report:
-    """Reads `root`, writes comparison.md, comparison.csv and the figures to `out`; UsageError if nothing
-    compares.
-    """
-    found = find(root, question)
-    records = found.records
-    out.mkdir(parents=True, exist_ok=True)
-    page, table = out / "comparison.md", out / "comparison.csv"
-    page.write_text(compose(found, question), encoding="utf-8")
+def write(roots: Path | Sequence[Path], out: Path, question: Question) -> Report:
+    """Reads `roots` and writes pages, tables/ and figures/ to `out`; UsageError if nothing compares."""
+    found = find(roots, question)
+    square = two_by_two(found, question.factors)
+    for folder in (out, out / "tables", out / "figures"):
+        folder.mkdir(parents=True, exist_ok=True)
+    figures = plots.draw_all(found, out / "figures")
+    sections = arrange(found, square, figures)
+    pages = [out / f"comparison.{ending}" for ending in ("md", "html", "csv")]
+    pages[0].write_text(compose(found, question, sections, square), encoding="utf-8")
+    pages[1].write_text(page(contents(found, question, sections, square)), encoding="utf-8")
     tidy = pd.concat([scores.base_rows(found.base), found.rows], ignore_index=True)
-    tidy.to_csv(table, index=False, float_format="%.6g", lineterminator="\n")
-    figures = plots.learning_curves(found, out) + plots.endpoint(found, out)
-    return Report(summary(found), [page, table, *figures], records.holes)
+    tidy.to_csv(pages[2], index=False, float_format="%.6g", lineterminator="\n")
+    written = [
+        path for section in sections for table in section.tables for path in table.write(out / "tables")
+    ]
+    return Report(summary(found, square), [*pages, *written, *figures], found.records.holes)
 
 
-def find(root: Path, question: Question) -> Findings:
-    """Reads `root` and compares; UsageError where the question does not fit the runs."""
-    records = load(root)
+def find(roots: Path | Sequence[Path], question: Question) -> Findings:
+    """Reads `roots` and compares; UsageError where the question does not fit the runs."""
+    records = load(roots, question.where, partial="incomplete" in question.allow)
+    records, _ = select.choose(records, question.tuned)
     baseline = records.resolve(question.baseline)
-    if not records.seeds(baseline):
+    if records.seeds(baseline):
+        records = select.exclude(records, baseline, question.allow)
+    else:
         why = "; ".join(f"seed {hole.seed}: {hole.why}" for hole in records.holes if hole.label == baseline)
         raise UsageError(f"baseline {baseline} has no finished run to compare with ({why})")
     fairness.check_factors(records, question.factors)
@@ -102,29 +98,70 @@ def find(root: Path, question: Question) -> Findings:
     levels = scores.thresholds(records, baseline, question.threshold)
     runs = scores.scores(records)
     rows = scores.comparison(records, runs, baseline, refusals, levels, question.alpha)
-    return Findings(
-        records,
-        baseline,
-        runs,
-        rows,
-        fairness.base_policy(records, baseline),
-        levels,
-        differences,
-        question.alpha,
-    )
+    base = fairness.base_policy(records, baseline)
+    return Findings(records, baseline, runs, rows, base, levels, differences, question.alpha)
+
+
+def two_by_two(found: Findings, factors: Sequence[str]) -> TwoByTwos | None:
+    """The 2x2s of two declared factors, None where other than two are declared."""
+    return two_by_twos(found, factors) if len(factors) == 2 else None
+
+
+def arrange(found: Findings, square: TwoByTwos | None, figures: Sequence[Path]) -> list[Section]:
+    """Tables and figures in the order of the page."""
+    domains = found.domains
+    vectors = [path for path in figures if path.suffix == ".svg"]
+    placed = {
+        title: [path for path in vectors if path.stem.startswith(stem)] for stem, title in PLACES.items()
+    }
+    cost, stability = tables.cost_tables(found)
+    parts: list[tuple[str, list[Table]]] = [
+        ("Base policy", [tables.base_table(found)]),
+        ("End points", [tables.end_table(found, *domains)]),
+        ("Learning curves", [tables.speed_table(found, *domains)]),
+        *([("The 2×2", [tables.factors_table(square)])] if square else []),
+        *([("What was tuned", [tables.tuning_table(found)])] if len(found.records.tuning) else []),
+        ("At equal cost", [tables.budget_table(found)]),
+        ("Cost", [cost]),
+        ("Stability", [stability]),
+        ("pass@k", []),
+        ("Tokens to the threshold", []),
+        ("Probability of improvement", [tables.aggregate_table(found)]),
+        ("Performance profile", []),
+        ("Power", [tables.power_table(found)]),
+        ("Single cells", [tables.cells_table(found)]),
+        ("By problem", [tables.items_table(found)]),
+        ("Credit of one completion", []),
+        ("Hyper-parameters", [tables.hyperparameters_table(found), tables.differences_table(found)]),
+    ]
+    sections = [Section(title, _notes(own), own, placed.get(title, [])) for title, own in parts]
+    return [section for section in sections if section.figures or any(_shown(t) for t in section.tables)]
+
+
+def _notes(own: Sequence[Table]) -> str:
+    return "\n\n".join(table.note for table in own if table.note)
+
+
+def _shown(table: Table) -> bool:
+    return bool(table.rows or table.note)
 
 
 def verdicts(found: Findings) -> str:
     """A line each: '- **lampo vs grpo**: end point **not resolved**: +0.8 [-1.2, +2.8] points, n=5; …'."""
     lines = []
     for label in found.labels[1:]:
-        sentences = [
+        parts = [
             _sentence("end point", found.cell(label, ALL, END)),
             _sentence(AREA, found.cell(label, ALL, AULC)),
         ]
-        text = sentences[0] if sentences[0] == sentences[1] else "; ".join(sentences)  # refused: said once
+        text = parts[0] if parts[0] == parts[1] else "; ".join(parts)  # refused: said once
         lines.append(f"- **{found.name(label)} vs {found.name(found.baseline)}**: {text}")
     return "\n".join(lines or ["- No method other than the baseline has a finished run."])
+
+
+def lead(found: Findings, square: TwoByTwos | None) -> str:
+    """The verdicts, of the 2x2 first where one was asked for, and what the positive control says of them."""
+    return "\n\n".join([*([sentences(square)] if square else []), verdicts(found), control(found)])
 
 
 def _sentence(measure: str, cell: pd.Series) -> str:
@@ -161,67 +198,74 @@ def control(found: Findings) -> str:
     )
 
 
-def summary(found: Findings) -> str:
-    """The top of the page, and what the terminal shows: verdicts, control, warnings and the tables over all
-    domains.
-    """
+def _notes_of(found: Findings) -> list[str]:
     holes = len(found.records.holes)
-    warning = (
-        [f"HOLES: {holes} run{'s' * (holes > 1)} missing from these tables, each listed with what to do."]
-        if holes
-        else []
-    )
-    notes = "\n".join(f"- {note}" for note in [*warning, *fairness.notes(found.records)])
-    parts = [verdicts(found), control(found), notes, "Base policy, before training, on the test problems:"]
-    parts += [tables.base_table(found), "End point, mean over domains:", tables.end_table(found, ALL)]
-    parts += ["Learning speed, mean over domains:", tables.speed_table(found, ALL)]
+    if not holes:
+        return fairness.notes(found.records)
+    warning = f"HOLES: {holes} run{'s' * (holes > 1)} missing from these tables, each listed with what to do."
+    return [warning, *fairness.notes(found.records)]
+
+
+def summary(found: Findings, square: TwoByTwos | None = None) -> str:
+    """The top of the page, and what the terminal shows: verdicts, control, warnings, tables over all domains."""
+    notes = "\n".join(f"- {note}" for note in _notes_of(found))
+    parts = [lead(found, square), notes]
+    for table in (tables.base_table(found), tables.end_table(found, ALL), tables.speed_table(found, ALL)):
+        parts += [f"{table.title}{', mean over domains' * (table.stem != 'base')}:", table.markdown()]
     return "\n\n".join(parts)
 
 
-def compose(found: Findings, question: Question) -> str:
+def compose(
+    found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None
+) -> str:
     """The whole page as markdown."""
-    parts = [
-        f"# {found.records.root.name}: every method against {found.name(found.baseline)}",
-        summary(found),
-    ]
+    title = f"# {found.records.name}: every method against {found.name(found.baseline)}"
+    parts = [title, summary(found, square)]
     if found.records.holes:
-        parts += ["## Holes: runs that are not in these tables", tables.holes_table(found.records.holes)]
-    parts += ["## Learning curves", "![learning curves](learning_curves.png)"]
-    if len(found.domains) > 2:
-        parts += ["![learning curves by domain](learning_curves_domains.png)"]
-    parts += ["## End points", "![end points](endpoint.png)"]
-    for domain in found.domains[1:]:
-        parts += [f"## Domain {domain}", tables.end_table(found, domain), tables.speed_table(found, domain)]
-    cost, stability = tables.cost_tables(found)
-    parts += ["## Cost", COST_NOTE, cost]
-    parts += [
-        "## Stability",
-        "Means over the last tenth of the steps; gradient norm: maximum of the whole run.",
-        stability,
-    ]
-    parts += ["## What else differs", tables.differences_table(found)]
-    parts += ["## What the words mean", _words(question), "## Commands", _commands(found, question)]
+        holes = tables.holes_table(found.records.holes)
+        parts += [f"## Holes: {holes.title[0].lower()}{holes.title[1:]}", holes.markdown()]
+    for section in sections:
+        if section.title == "Base policy":
+            continue  # stands in the summary
+        parts += [f"## {section.title}", *([section.note] if section.note else [])]
+        for path in section.figures:
+            if path.stem not in SWITCHED:
+                parts += [f"![{section.title}](figures/{path.stem}.png)", CAPTIONS[path.stem]]
+        parts += [table.markdown() for table in section.tables if table.rows]
+    explained = words(question.alpha, question.threshold, question.factors)
+    lines = "\n".join(["```", *commands(found, question), "```"])
+    parts += ["## What the words mean", explained, "## Commands", lines]
     return "\n\n".join(parts) + "\n"
 
 
-def _words(question: Question) -> str:
-    halfway = (
-        "halfway between the base policy (sampled) and the baseline's mean final accuracy, in each domain"
-    )
-    return WORDS.format(
-        level=f"{100 * (1 - question.alpha):g} %",
-        alpha=f"{question.alpha:g}",
-        n=MIN_SEEDS,
-        goal=halfway if question.threshold is None else f"{100 * question.threshold:g} %, as asked for",
-        factors=", ".join(question.factors),
+def contents(
+    found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None
+) -> Content:
+    """What comparison.html is made of."""
+    drill, holes = gather(found), found.records.holes
+    return Content(
+        title=found.records.name,
+        question=f"Every method against {found.name(found.baseline)}",
+        lead=lead(found, square),
+        notes=[*_notes_of(found), *drill.notes],
+        holes=tables.holes_table(holes) if holes else None,
+        sections=[
+            replace(section, figures=[path for path in section.figures if path.stem != OVERVIEW])
+            for section in sections
+        ],
+        drill=drill,
+        words=words(question.alpha, question.threshold, question.factors),
+        commands=commands(found, question),
+        versions=versions(found.records.runs.values()),
     )
 
 
-def _commands(found: Findings, question: Question) -> str:
+def commands(found: Findings, question: Question) -> list[str]:
+    """What made the runs, each command with its seeds, and what made the page."""
     seeds: dict[str, list[str]] = {}
     for run in found.records.runs.values():
         given = run.env["command"] if isinstance(run.env["command"], str) else shlex.join(run.env["command"])
         seeds.setdefault(re.sub(r" seed=\d+\b", "", given), []).append(str(run.seed))
     made = [f"{command}  # seed {', '.join(own)}" for command, own in sorted(seeds.items())]
     more = [f"# and {len(made) - SHOWN} more, in each run's env.json"] if len(made) > SHOWN else []
-    return "\n".join(["```", "# the runs", *made[:SHOWN], *more, "# this page", question.command, "```"])
+    return ["# the runs", *made[:SHOWN], *more, "# this page", question.command]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from harness.compare.load import Records
-from harness.compare.read import ALL
+from harness.compare.read import ALL, curve_steps
 from harness.compare.statistics import (
     MIN_SEEDS,
     area_under_curve,
@@ -36,7 +37,7 @@ COLUMNS = [
     "pairs", "diff", "diff_low", "diff_high", "p", "p_holm", "verdict",
 ]  # fmt: skip
 BASE = "base policy"
-LATE = ("entropy", "zero_variance_share", "truncated_share", "advantage_rms")
+LATE = ("entropy", "kl", "zero_variance_share", "truncated_share", "advantage_rms")
 WORK = {"extra_tokens": "of these extra", "pass_tokens": "tokens in extra passes"}  # by column of the metrics
 LAST_SHARE = 0.1  # stability is read off the last tenth of the steps: one batch alone is noise
 
@@ -71,10 +72,14 @@ class Findings:
     def name(self, label: str) -> str:
         return self.records.names[label]
 
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, str], int]:
+        keys = zip(self.rows["label"], self.rows["domain"], self.rows["metric"], strict=True)
+        return {key: place for place, key in enumerate(keys)}
+
     def cell(self, label: str, domain: str, metric: str) -> pd.Series | None:
-        rows = self.rows
-        found = rows[(rows["label"] == label) & (rows["domain"] == domain) & (rows["metric"] == metric)]
-        return found.iloc[0] if len(found) else None
+        place = self._cells.get((label, domain, metric))
+        return None if place is None else self.rows.iloc[place]
 
 
 def ordered_domains(evals: pd.DataFrame) -> list[str]:
@@ -91,11 +96,25 @@ def sampled_curve(evals: pd.DataFrame) -> pd.DataFrame:
     return curve.sort_values(["label", "domain", "seed", "step"])
 
 
+def whole_curves(records: Records) -> pd.DataFrame:
+    """`sampled_curve` without those of a run and domain that stop before the last step (incomplete runs)."""
+    curve = sampled_curve(records.evals)
+    if not (partly := {cell: curve_steps(run.config) for cell, run in records.runs.items() if run.why}):
+        return curve
+    cells = curve.groupby(["label", "seed", "domain"])["step"]
+    whole = cells.transform(lambda own: (cell := own.name[:2]) not in partly or list(own) == partly[cell])
+    return curve[whole.astype(bool)]
+
+
 def scores(records: Records) -> pd.DataFrame:
-    """One row per run, domain and metric: columns label, seed, domain, metric, value (fractions)."""
+    """One row per run, domain and metric: columns label, seed, domain, metric, value (fractions).
+
+    A run that is let in incomplete has no end point, and an area only where its curve is whole.
+    """
     run = ["label", "seed", "domain"]
     evals = records.evals
-    steps = {cell: run.config["trainer.steps"] for cell, run in records.runs.items()}
+    # no step of an incomplete run is its last
+    steps = {cell: -1 if run.why else run.config["trainer.steps"] for cell, run in records.runs.items()}
     last = [steps[cell] for cell in zip(evals["label"], evals["seed"], strict=True)]
     test, is_last = evals["split"] == "test", evals["step"] == last
     end = evals[test & is_last & (evals["mode"] == "sampled")].set_index(run)["avg"]
@@ -104,10 +123,10 @@ def scores(records: Records) -> pd.DataFrame:
     best_base = evals[test & (evals["step"] == 0)].groupby(run)["avg"].max()
     areas = {
         key: area_under_curve(lines["step"].to_numpy(), lines["avg"].to_numpy())
-        for key, lines in sampled_curve(evals).groupby(run)
+        for key, lines in whole_curves(records).groupby(run)
     }
-    area = pd.Series(areas).rename_axis(run)
-    columns = {END: end, GREEDY: greedy, GAIN: end - best_base, AULC: area}
+    area = pd.Series(areas, index=pd.MultiIndex.from_tuples(list(areas), names=run), dtype=float)
+    columns = {END: end, GREEDY: greedy, GAIN: end - best_base.reindex(end.index), AULC: area}
     return pd.concat(
         [column.rename("value").reset_index().assign(metric=name) for name, column in columns.items()]
     )
@@ -119,7 +138,8 @@ def thresholds(records: Records, baseline: str, fixed: float | None) -> dict[str
 
     NaN where the baseline did not rise above the base policy: there is no way to be halfway along.
     """
-    curve = sampled_curve(records.evals[records.evals["label"] == baseline])
+    curve = whole_curves(records)
+    curve = curve[curve["label"] == baseline]
     found = {}
     for domain, lines in curve.groupby("domain"):
         start = lines[lines["step"] == 0]["avg"].mean()
@@ -133,7 +153,7 @@ def tokens_to_threshold(records: Records, levels: Mapping[str, float]) -> pd.Dat
     level.
     """
     rows = []
-    for (label, seed, domain), lines in sampled_curve(records.evals).groupby(["label", "seed", "domain"]):
+    for (label, seed, domain), lines in whole_curves(records).groupby(["label", "seed", "domain"]):
         if np.isfinite(level := levels.get(domain, np.nan)):
             rows.append((label, seed, domain, first_crossing(lines["train_tokens"], lines["avg"], level)))
     return pd.DataFrame(rows, columns=["label", "seed", "domain", "value"])
@@ -159,14 +179,16 @@ def comparison(
     tokens = tokens_to_threshold(records, levels).groupby(["label", "domain"])["value"]
     reached = {key: _tokens_row(*key, group) for key, group in tokens}
     labels = ordered_labels(records, baseline)
+    measured = {*zip(records.evals["label"], records.evals["domain"], strict=True)}
+    none = pd.Series(dtype=float)  # of a method of which every run is incomplete
     rows: list[dict] = []
     for domain in ordered_domains(records.evals):
         for metric in (END, GREEDY, GAIN, AULC):
-            theirs = values.get((baseline, domain, metric), pd.Series(dtype=float))
+            theirs = values.get((baseline, domain, metric), none)
             found = [
-                (label, values[label, domain, metric])
+                (label, values.get((label, domain, metric), none))
                 for label in labels
-                if (label, domain, metric) in values
+                if (label, domain) in measured
             ]
             family = [
                 {"label": label, "domain": domain, "metric": metric, **_own(ours, alpha)}
@@ -226,12 +248,19 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
     Columns: label, n, tokens, extra_tokens (of tokens, those generated beside the batches that were learnt
     from), pass_tokens (through passes beside sampling and loss), seconds, `share <phase>` of the sum of all
     phases, entropy, zero_variance_share, truncated_share, advantage_rms (last tenth of the steps), grad_norm
-    (maximum over steps and seeds), worst_seed (end point over all domains). NaN: not recorded.
+    (maximum over steps and seeds), memory_mb (peak of a run), worst_seed (end point over all domains), collapsed (runs
+    that ended below the base policy sampled). NaN: not recorded.
     """
     metrics = records.metrics
     phases = [name for name in metrics.columns if name.startswith("seconds_")]
     is_late = metrics["step"] > (1 - LAST_SHARE) * metrics.groupby(["label", "seed"])["step"].transform("max")
-    ends = runs[(runs["domain"] == ALL) & (runs["metric"] == END)].groupby("label")["value"]
+    final_points = runs[(runs["domain"] == ALL) & (runs["metric"] == END)]
+    ends = final_points.groupby("label")["value"]
+    evals = records.evals
+    base = evals[(evals["step"] == 0) & (evals["split"] == "test") & (evals["mode"] == "sampled")]
+    start = base[base["domain"] == ALL].set_index(["label", "seed"])["avg"]
+    reached = final_points.set_index(["label", "seed"])["value"]
+    fallen = (reached < start.reindex(reached.index)).groupby("label").sum()
     rows = []
     for label in (name for name in ordered_labels(records, baseline) if records.seeds(name)):
         own = metrics[metrics["label"] == label]
@@ -240,10 +269,12 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
         for name in WORK:
             final[name] = own.groupby("seed")[name].sum(min_count=1).mean() if name in own else np.nan
         spent = own[phases].astype(float).sum()
-        row = {"label": label, "n": len(records.seeds(label)), "worst_seed": ends.min()[label], **final}
+        row = {"label": label, "n": len(records.seeds(label)), "worst_seed": ends.min().get(label, np.nan), **final}
         row |= {f"share {phase.removeprefix('seconds_')}": spent[phase] / spent.sum() for phase in phases}
         for field in LATE:
             row[field] = late[field].astype(float).mean() if field in own else np.nan
+        row["collapsed"] = int(fallen.get(label, 0))
+        row["memory_mb"] = own.groupby("seed")["memory_mb"].max().mean() if "memory_mb" in own else np.nan
         row["grad_norm"] = own["grad_norm"].astype(float).max() if "grad_norm" in own else np.nan
         rows.append(row)
     return pd.DataFrame(rows)

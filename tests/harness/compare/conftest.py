@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,18 +45,26 @@ class Tree:
         unscorable: int = 0,
         domains: Sequence[str] = ("math", "code"),
         folder: Path | None = None,
+        label: str | None = None,
+        validation: float | None = None,
+        problems: int = 4,
+        samples: int = 4,
     ) -> Path:
         """One run. Accuracies are those of `all`; the first domain lies `gap` above, the last as much below.
 
-        curve: the learning curve at steps 0, every, 2 · every, …; tokens, seconds: per training step.
+        curve: the learning curve at steps 0, every, 2 · every, …; tokens, seconds: per training step;
+        validation: accuracy after the last step (None: older records, which lack it); problems, samples: of
+        samples.jsonl, per domain and per problem. label: instead of the method and its hash.
         """
+        if label is not None:
+            folder = folder or self.root / label / f"seed-{seed}"
         folder = folder or self.folder(method, seed)
         folder.mkdir(parents=True)
         steps = every * (len(curve) - 1)
         (folder / "STATUS").write_text(f"{status}\n")
         flat = {
             "seed": seed,
-            "label": self.folder(method, seed).parent.name,
+            "label": label or self.folder(method, seed).parent.name,
             "experiment_name": self.root.name,
             "results_dir": "results",
             "n_jobs": 2,
@@ -91,8 +100,11 @@ class Tree:
             evaluate(0, "test", mode, {"sampled": 1.0, "greedy": 0.0, "best": 0.3}[mode], value)
         for i, value in enumerate(curve):
             evaluate(every * i, "curve", "sampled", 1.0, value)
+        if validation is not None:
+            evaluate(steps, "validation", "sampled", 1.0, validation)
+        greedy = end + 0.05 if greedy is None else greedy
         evaluate(steps, "test", "sampled", 1.0, end)
-        evaluate(steps, "test", "greedy", 0.0, end + 0.05 if greedy is None else greedy)
+        evaluate(steps, "test", "greedy", 0.0, greedy)
         (folder / "evals.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         with (folder / "metrics.jsonl").open("w") as file:
             for step in range(1, steps + 1):
@@ -104,7 +116,50 @@ class Tree:
                     "seconds_rollout": 0.75 * seconds, "seconds_update": 0.25 * seconds,
                 }  # fmt: skip
                 file.write(json.dumps(line) + "\n")
+        self._completions(folder, steps, {"sampled": end, "greedy": greedy}, domains, gap, problems, samples)
         return folder
+
+    def _completions(
+        self,
+        folder: Path,
+        steps: int,
+        accuracy: dict[str, float],
+        domains: Sequence[str],
+        gap: float,
+        problems: int,
+        samples: int,
+    ) -> None:
+        """samples.jsonl, problems.jsonl and credit.jsonl.
+
+        The share of right completions of a domain is its accuracy, rounded: completions are right in the order
+        problem 0, 1, …, each with its first sample, then their second samples, until the share is reached.
+        """
+        shifts = [gap - 2 * gap * i / max(1, len(domains) - 1) for i in range(len(domains))]
+        lines, tasks, credit = [], [], []
+        for domain, shift in zip(domains, shifts, strict=True):
+            for mode, drawn in (("sampled", samples), ("greedy", 1)):
+                right = round((accuracy[mode] + shift) * problems * drawn)
+                for problem, sample in itertools.product(range(problems), range(drawn)):
+                    lines.append({
+                        "step": steps, "split": "test", "mode": mode, "domain": domain,
+                        "problem": f"{domain}-test-{problem}", "sample": sample, "text": f"1+{problem}={sample}",
+                        "answer": f"{sample}", "correct": sample * problems + problem < right,
+                    })  # fmt: skip
+            for split, count in (("test", problems), ("train", 1)):
+                for problem in range(count):
+                    name = f"{domain}-{split}-{problem}"
+                    tasks.append({
+                        "problem": name, "split": split, "domain": domain, "prompt": f"1+{problem}",
+                        "reference": f"{1 + problem}",
+                    })  # fmt: skip
+            for step, sample in itertools.product((1, steps), range(2)):
+                credit.append({
+                    "step": step, "domain": domain, "problem": f"{domain}-train-0", "sample": sample,
+                    "reward": float(sample), "correct": bool(sample), "tokens": ["1", "+", "0", "=", "1"],
+                    "credit": [0.1 * i * (2 * sample - 1) for i in range(5)],
+                })  # fmt: skip
+        for name, own in (("samples", lines), ("problems", tasks), ("credit", credit)):
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in own))
 
     def sweep(self, differences: dict[str, Sequence[float]], **options: Any) -> None:
         """Runs of grpo that end at 0.7, 0.71, … by seed, and of methods that differ from it by these numbers.

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from harness.compare.fairness import (
@@ -6,6 +8,7 @@ from harness.compare.fairness import (
     base_policy,
     check_factors,
     differing,
+    listed,
     notes,
     refusal,
 )
@@ -27,7 +30,7 @@ def test_methods_may_differ_in_their_parts_and_names(tree):
             "method.shaping.alpha": 0.1, "method.weighting._target_": "x",
             "results_dir": "elsewhere", "n_jobs": 1, "experiment_name": "other",
             "trainer.report_to": ["trackio"],
-            "trainer.checkpoint_every": 5,
+            "trainer.checkpoint_every": 5, "tuned": ["trainer.learning_rate"], "evaluation.shown_problems": 9,
         },
     )  # fmt: skip
     assert differences(tree) == {}
@@ -128,10 +131,36 @@ def test_notes(tree):
         0,
         errors=2,
         unscorable=3,
-        env={"commit": "c1", "policy_hash": "w1", "common_random_numbers": False},
+        env={"policy_hash": "w1", "common_random_numbers": False},
     )
     text = " ".join(notes(load(tree.root)))
     assert "2 base policies" in text and "Not every run had common random numbers" in text
-    assert "MIXED CODE VERSIONS: the runs come from 2 commits (c0, c1)" in text
     assert "VERIFIER ERRORS: lampo: 40 " in text  # 10 evaluations x 2 domains x 2, `all` not counted again
     assert "UNSCORABLE: lampo: 60 " in text  # 20 steps x 3
+
+
+def test_mixed_packages_are_told(tree):
+    old = {"torch": "2.12.0", "trl": "1.16.0", "numpy": "1"}
+    for seed in range(2):
+        tree.run("grpo", seed, env={"versions": {"torch": "2.13.0", "trl": "1.16.0", "numpy": "2"}})
+    tree.run("lampo", 0, env={"versions": old})
+    (found,) = [note for note in notes(load(tree.root)) if "MIXED" in note]
+    assert found == "MIXED PACKAGES: most runs had torch 2.13.0, but 2.12.0 in lampo seed 0."
+
+
+def test_a_resumed_run_counts_with_every_release_it_had(tree):
+    new, old = {"versions": {"torch": "2.13.0"}}, {"versions": {"torch": "2.12.0"}}
+    tree.run("grpo", 0, env=new | {"resumed": [old, new]})
+    assert "2.12.0 in grpo seed 0" in " ".join(notes(load(tree.root)))
+
+
+def test_tuned_keys_are_no_difference(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, config={"trainer.learning_rate": 0.5, "trainer.learning_rate_decay": 1})
+    tuned = dataclasses.replace(load(tree.root), tuned=("trainer.learning_rate",))
+    assert list(differing(tuned, LAMPO, GRPO, FACTORS)) == ["trainer.learning_rate_decay"]
+
+
+def test_names_in_a_sentence():
+    assert listed(["b", "a", "b"]) == "b, a"
+    assert listed(list("abcdefg"), shown=2) == "a, b and 5 more"

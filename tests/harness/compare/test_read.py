@@ -3,7 +3,7 @@ import json
 import pytest
 
 from harness.compare.load import Hole, load
-from harness.compare.read import flatten
+from harness.compare.read import RecordError, curve_steps, flatten, read_items, read_lines
 
 
 def hole(tree, cell="grpo-aaaaaaaa") -> Hole:
@@ -102,3 +102,44 @@ def test_an_accuracy_above_one_is_a_hole(tree):
     first, *rest = path.read_text().splitlines()
     path.write_text("\n".join([json.dumps(json.loads(first) | {"avg": 7.5}), *rest]))
     assert "line 1: avg is 7.5" in hole(tree).why
+
+
+def test_counts_per_problem(tree):
+    folder = tree.run(end=0.7, greedy=0.8, gap=0.1, problems=2, samples=5)
+    items = read_items(folder).set_index(["domain", "problem", "mode"])
+    # math: 0.8 of ten sampled completions are right, so both problems in four samples of five; greedily 0.9 of 2
+    assert items.loc[("math", "math-test-0", "sampled")].tolist() == [5, 4]
+    assert items.loc[("math", "math-test-1", "sampled")].tolist() == [5, 4]
+    assert items.loc[("math", "math-test-1", "greedy")].tolist() == [1, 1]
+    # code: 0.6 of ten: three right each
+    assert items["correct"].sum() == 8 + 6 + 2 + 1 and len(items) == 2 * 2 * 2
+    assert load(tree.root).runs["grpo-aaaaaaaa", 0].items.equals(items.reset_index())
+
+
+def test_completions_without_a_verdict_are_not_judged(tree):
+    folder = tree.run(problems=1, samples=4, domains=("math", "code"))
+    path = folder / "samples.jsonl"
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    lines[0] |= {"correct": None, "error": "time-out"}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first = read_items(folder).query("domain == 'math' and mode == 'sampled'")
+    assert first[["n", "correct"]].values.tolist() == [[3, 2]]
+    path.write_text(json.dumps(lines[1] | {"correct": "yes"}) + "\n")
+    with pytest.raises(RecordError, match="samples.jsonl line 1: correct is 'yes'"):
+        read_items(folder)
+    path.unlink()
+    with pytest.raises(RecordError, match="samples.jsonl is missing"):
+        read_items(folder)
+
+
+@pytest.mark.parametrize("lines", ['{"a": 1}, {"a": 2}', '{"a": 1\n"b": 2}', '{"a": 1}\n2'])
+def test_a_line_is_one_object(tmp_path, lines):
+    path = tmp_path / "x.jsonl"
+    path.write_text(lines + "\n")
+    with pytest.raises(RecordError, match=r"x.jsonl line \d is not"):
+        read_lines(path, {})
+
+
+def test_steps_of_the_learning_curve():
+    assert curve_steps({"trainer.steps": 25, "evaluation.every": 10}) == [0, 10, 20, 25]
+    assert curve_steps({"trainer.steps": 20, "evaluation.every": 10}) == [0, 10, 20]

@@ -18,6 +18,7 @@ from harness.compare.scores import (
     thresholds,
     tokens_to_threshold,
 )
+from tests.harness.compare.test_load import cut_to_step
 
 GRPO, LAMPO = "grpo-aaaaaaaa", "lampo-bbbbbbbb"
 SHIFTS = [0.02, 0.05, 0.00, 0.08, 0.05]  # test_statistics has their interval by hand
@@ -165,6 +166,24 @@ def test_work_beside_the_batches_is_summed_over_steps_and_averaged_over_seeds(tr
     records = load(tree.root)
     (row,) = cost_and_stability(records, scores(records), GRPO).to_dict("records")
     assert (row["extra_tokens"], row["pass_tokens"]) == (20 * 20, 5 * 20)
+
+
+def test_an_incomplete_run_counts_only_in_what_it_has(tree):
+    for seed in range(2):
+        tree.run("grpo", seed)
+    folder = tree.run("grpo", 2, curve=(0.4, 0.5, 0.9), status="running")
+    whole = load(tree.root, partial=True)  # stopped after its last evaluation, before it was done
+    found = scores(whole).set_index(["seed", "domain", "metric"])["value"]
+    assert (2, "all", END) not in found and (2, "all", GAIN) not in found
+    assert found[2, "all", AULC] == pytest.approx((0.45 + 0.7) / 2)
+    assert thresholds(whole, GRPO, None)["all"] == pytest.approx((0.4 + 0.7) / 2)
+    cut_to_step(folder, 10)
+    part = load(tree.root, partial=True)
+    assert (2, "all", AULC) not in scores(part).set_index(["seed", "domain", "metric"]).index
+    assert thresholds(part, GRPO, None)["all"] == pytest.approx((0.4 + 0.6) / 2)
+    # stopped at half the steps: that it had not got there yet does not mean that it never would
+    assert sorted(set(tokens_to_threshold(part, {"all": 0.55})["seed"])) == [0, 1]
+    assert cost_and_stability(part, scores(part), GRPO)["n"].tolist() == [3]
 
 
 def test_base_rows_fit_the_tidy_table(tree):

@@ -1,18 +1,28 @@
+import json
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from harness.compare.fairness import FACTORS
 from harness.compare.report import Question, find
 from harness.compare.tables import (
+    Table,
+    aggregate_table,
+    budget_table,
+    cells_table,
     base_table,
     cost_tables,
     difference,
     differences_table,
     end_table,
     holes_table,
+    hyperparameters_table,
     interval,
+    items_table,
     markdown,
     percent,
+    power_table,
     speed_table,
     tokens,
 )
@@ -22,9 +32,9 @@ def found(tree, threshold=None):
     return find(tree.root, Question("grpo", FACTORS, threshold, 0.05, "command"))
 
 
-def row(table: str, name: str) -> list[str]:
-    (line,) = [line for line in table.splitlines() if line.startswith(f"| {name} ")]
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def row(table: Table, name: str) -> list[str]:
+    (line,) = [line for line in table.rows if line[0] == name]
+    return list(line)
 
 
 def test_markdown_aligns_numbers_right():
@@ -50,9 +60,10 @@ def test_main_tables(tree):
     tree.sweep({"lampo": [0.02, 0.05, 0.0, 0.08, 0.05]})
     end = end_table(found(tree), "all")
     # hand-computed in test_statistics: 4 ± 2.776 · 1.378 points
-    assert row(end, "lampo")[5:] == ["+4.0 [+0.2, +7.8]", "better"]
+    assert row(end, "lampo")[6:] == ["+4.0 [+0.2, +7.8]", "better"]
     assert row(end, "grpo") == [
         "grpo",
+        "all",
         "5",
         "72.0 [70.0, 74.0]",
         "77.0",
@@ -62,15 +73,14 @@ def test_main_tables(tree):
     ]
     speed = speed_table(found(tree), "all")
     # halfway 0.5 on the curve 0.4, 0.5, 0.6 at 1000 tokens
-    assert row(speed, "grpo") == ["grpo", "5", "50.0 [50.0, 50.0]", "–", "baseline", "1.0 k (5 of 5 reached)"]
-    assert "tokens to 50.0 %" in speed
+    assert row(speed, "grpo")[1:] == ["all", "5", "50.0 [50.0, 50.0]", "–", "baseline", "50.0", "1.0 k (5 of 5 reached)"]
 
 
 def test_unreached_threshold_and_no_threshold(tree):
     tree.run("grpo", 0)
-    assert "not reached (0 of 1 reached)" in speed_table(found(tree, 0.9), "all")
+    assert "not reached (0 of 1 reached)" in speed_table(found(tree, 0.9), "all").rows[0][-1]
     tree.run("grpo", 1, curve=(0.4, 0.1, 0.1))
-    assert "no threshold" in speed_table(found(tree), "all")
+    assert "no threshold" in speed_table(found(tree), "all").rows[0][-1]
 
 
 def test_base_cost_holes_and_differences(tree):
@@ -80,14 +90,87 @@ def test_base_cost_holes_and_differences(tree):
     page = found(tree)
     assert row(base_table(page), "all") == ["all", "40.0", "50.0", "55.0 (T=0.3)", "1"]
     cost, stability = cost_tables(page)
-    assert row(cost, "grpo") == ["grpo", "1", "2.0 k", "–", "–", "30.0", "75.0", "25.0"]  # records without counted work
-    assert row(stability, "grpo")[2:] == ["0.0513", "2", "0.9", "25.0", "0.0", "70.0"]
+    assert row(cost, "grpo") == ["grpo", "1", "2.0 k", "–", "–", "30.0", "–", "75.0", "25.0"]  # records without counted work
+    assert row(stability, "grpo")[2:] == ["0.0513", "–", "2", "0.9", "25.0", "0.0", "70.0", "0 of 1"]
     assert row(holes_table(page.records.holes), "grpo-aaaaaaaa")[1:3] == ["1", "failed: no memory"]
     assert row(differences_table(page), "lampo") == ["lampo", "trainer.learning_rate", "0.001", "0.0001"]
-    tree.run("delta", 0, problems_hash="p" * 99)
-    assert "…" in differences_table(found(tree))
+    tree.run("delta", 0, config={"policy.path": "p" * 99})
+    assert any("…" in line[2] for line in differences_table(found(tree)).rows)
 
 
 def test_nothing_differs(tree):
     tree.run("grpo", 0)
-    assert "Nothing but the declared factors" in differences_table(found(tree))
+    table = differences_table(found(tree))
+    assert table.rows == [] and "Nothing but the declared factors" in table.note
+
+
+def test_a_run_that_ends_below_the_base_policy_has_collapsed(tree):
+    for seed, end in enumerate((0.7, 0.39, 0.41)):  # sampled, the base policy has 0.4
+        tree.run("grpo", seed, end=end)
+    assert row(cost_tables(found(tree))[1], "grpo")[-1] == "1 of 3"
+
+
+def test_equal_budgets_by_hand(tree):
+    tree.run("grpo", 0, curve=(0.4, 0.5, 0.6), tokens=100, seconds=1.0)
+    tree.run("lampo", 0, curve=(0.4, 0.6, 0.8), tokens=200, seconds=4.0)
+    own = budget_table(found(tree)).numbers.set_index(["label", "axis"])
+    # 2,000 tokens: the end of grpo's curve, and half of lampo's; 20 s: a quarter of lampo's, halfway to its first point
+    assert own.loc[("lampo-bbbbbbbb", "steps")][["budget", "mean", "diff"]].tolist() == pytest.approx([20, 0.8, 0.2])
+    assert own.loc[("lampo-bbbbbbbb", "tokens")][["budget", "mean", "diff"]].tolist() == pytest.approx([2000, 0.6, 0.0])
+    assert own.loc[("lampo-bbbbbbbb", "seconds")][["budget", "mean", "diff"]].tolist() == pytest.approx([20, 0.5, -0.1])
+
+
+def test_hyperparameters_that_differ_have_a_row_each(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, config={"method.advantage.temperature": 0.1})
+    table = hyperparameters_table(found(tree))
+    assert list(table.header) == ["key", "grpo", "lampo"]
+    assert row(table, "method.advantage.temperature") == ["method.advantage.temperature", "–", "0.1"]
+    assert {line[0] for line in table.rows} == {"method.advantage._target_", "method.advantage.temperature"}
+
+
+def test_power_by_hand(tree):
+    tree.sweep({"lampo": [0.02, 0.05, 0.0, 0.08, 0.05]})
+    own = power_table(found(tree)).numbers.iloc[0]
+    # differences 2, 5, 0, 8, 5 points: deviations -2, 1, -4, 4, 1, squares 38, SD sqrt(38 / 4)
+    assert own["sd"] == pytest.approx(0.01 * 9.5**0.5) and own["n"] == 5
+    assert own["seeds_for_5"] <= own["seeds_for_2"] <= own["seeds_for_1"]
+    assert own["seeds_for_2_at_sd_upper"] > own["seeds_for_2"]
+
+
+def test_aggregates_cells_and_items_of_a_sweep(tree):
+    tree.sweep({"lampo": [0.02, 0.05, 0.0, 0.08, 0.05]})
+    page = found(tree)
+    # end points of code and math lie 0.1 below and above 0.70 … 0.74; the quarter at either end, 2 of 10, is left out
+    middle = [0.62, 0.63, 0.64, 0.80, 0.81, 0.82]
+    assert aggregate_table(page).numbers.iloc[0]["iqm"] == pytest.approx(sum(middle) / 6)
+    assert {line[1] for line in cells_table(page).rows} == {"code", "math"}
+    assert [line[0] for line in items_table(page).rows] == ["lampo"]
+
+
+def test_items_by_hand(tree):
+    for name, right in {"grpo": "0011", "lampo": "1110"}.items():
+        folder = tree.run(name, 0, domains=("math",))
+        lines = [
+            {"step": 20, "split": "test", "mode": mode, "domain": "math", "problem": f"p{i}", "sample": 0,
+             "text": "", "answer": "", "correct": char == "1"}
+            for mode in ("sampled", "greedy") for i, char in enumerate(right)
+        ]  # fmt: skip
+        (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = items_table(found(tree))
+    mcnemar, permutation = (table.numbers[table.numbers["test"] == name].iloc[0] for name in ("mcnemar", "permutation"))
+    # lampo alone is right on p0 and p1, grpo alone on p3: p = 2 · P(X <= 1 of 3) = 2 · 4/8
+    assert (mcnemar["won"], mcnemar["lost"], mcnemar["p"]) == (2, 1, 1.0)
+    # differences 1, 1, 0, -1: mean 1/4; of 8 sign flips all have |sum| >= 1
+    assert permutation["diff"] == pytest.approx(0.25) and permutation["p"] == 1.0
+
+
+def test_a_table_in_three_forms(tmp_path):
+    numbers = pd.DataFrame({"name": ["a_b"], "x": [1 / 3]})
+    table = Table("t", "A title", ("name", "x %"), [("a_b", "33.3")], numbers, "A note.")
+    assert [path.name for path in table.write(tmp_path)] == ["t.md", "t.csv", "t.tex"]
+    assert (tmp_path / "t.md").read_text().startswith("# A title\n\nA note.\n\n| name |")
+    assert (tmp_path / "t.csv").read_text() == "name,x\na_b,0.333333\n"
+    latex = (tmp_path / "t.tex").read_text()
+    for part in ("\\toprule", "\\midrule", "\\bottomrule", "a\\_b & 33.3", "x \\%", "{lr}"):
+        assert part in latex, part

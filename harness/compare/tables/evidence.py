@@ -1,0 +1,229 @@
+"""How much it takes to be sure: power, what a cell's spread is made of, tests by problem, the 2x2, what was tuned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.compare.interaction import TwoByTwos
+from harness.compare.items import hierarchical_interval, mcnemar, permutation, variance_split
+from harness.compare.power import detectable, sd_upper, seeds_needed
+from harness.compare.read import ALL
+from harness.compare.scores import AULC, END, Findings
+from harness.compare.statistics import holm
+from harness.compare.tables.table import NONE, Table, bracketed, percent, plain
+
+MEASURES = {END: "end point", AULC: "AULC"}
+POINTS = (1, 2, 5)  # differences whose price in seeds is told
+LEAST = 2  # seeds from which a standard deviation can be taken
+MANY = 1000  # seeds beyond which the number says no more than "too many"
+
+
+def power_table(found: Findings) -> Table:
+    """From the paired differences at hand: what these seeds could resolve, and how many would resolve d points."""
+    rows, numbers = [], []
+    others = [label for label in found.labels if label != found.baseline and not found.differences[label]]
+    level = found.alpha / max(1, len(others))  # Holm's first step, the strictest
+    for label in others:
+        for metric, name in MEASURES.items():
+            gaps = paired_differences(found, label, metric)
+            n = len(gaps)
+            if n < LEAST or not (sd := float(np.std(gaps, ddof=1))) > 0:
+                continue
+            upper = sd_upper(sd, n)
+            least = detectable(n, sd, alpha=level)
+            needed = [
+                (seeds_needed(d / 100, sd, alpha=level), seeds_needed(d / 100, upper, alpha=level))
+                for d in POINTS
+            ]
+            texts = (f"{_count(a)} (to {_count(b)})" for a, b in needed)
+            rows.append((found.name(label), name, str(n), f"{100 * sd:.2f}", f"{100 * least:.1f}", *texts))
+            numbers.append(
+                (label, metric, n, sd, upper, least, *(count for pair in needed for count in pair))
+            )
+    columns = ["label", "metric", "n", "sd", "sd_upper", "detectable"]
+    columns += [f"seeds_for_{d}{end}" for d in POINTS for end in ("", "_at_sd_upper")]
+    head = (
+        "method",
+        "measure",
+        "n",
+        "SD of differences",
+        "resolvable now",
+        *(f"seeds for {d}" for d in POINTS),
+    )
+    note = (
+        f"In points. Power 80 % of a paired t-test at the level {level:.3g}, the strictest step of Holm's correction "
+        f"for {len(others)} comparison{'s' * (len(others) != 1)}. The standard deviation of a few seeds is a rough "
+        "guide: in brackets the seeds needed at its upper 80 % limit."
+    )
+    frame = pd.DataFrame(numbers, columns=columns)
+    return Table(
+        "power",
+        "Power: how many seeds a difference takes",
+        head,
+        rows,
+        pd.DataFrame(numbers, columns=columns),
+        note,
+    )
+
+
+def paired_differences(found: Findings, label: str, metric: str, domain: str = ALL) -> np.ndarray:
+    """Method minus baseline, (n,) over the seeds that both have."""
+    scores = found.scores[(found.scores["metric"] == metric) & (found.scores["domain"] == domain)]
+    ours, theirs = (
+        scores[scores["label"] == name].set_index("seed")["value"] for name in (label, found.baseline)
+    )
+    return (ours - theirs).dropna().sort_index().to_numpy()
+
+
+def _count(seeds: int) -> str:
+    return str(seeds) if seeds <= MANY else f">{MANY}"
+
+
+def cells_table(found: Findings) -> Table:
+    """Each method and domain by itself: an interval that covers seeds, problems and samples, and its spread's parts."""
+    rows, numbers = [], []
+    for label in found.labels:
+        for domain in found.domains[1:]:
+            correct, judged = counts(found, label, domain)
+            if not correct.size:
+                continue
+            own = hierarchical_interval(correct, judged, found.alpha)
+            head = (found.name(label), domain, str(len(correct)), str(correct.shape[1]))
+            parts = [NONE] * 3
+            split = (np.nan,) * 3
+            if len(correct) >= LEAST and judged.max() >= LEAST:
+                parted = variance_split(correct, judged)
+                split = tuple(float(np.sqrt(v)) for v in (parted.total, parted.training, parted.evaluation))
+                parts = [f"{100 * sd:.1f}" if np.isfinite(sd) else NONE for sd in split]
+            rows.append((*head, bracketed(own.value, own.low, own.high), *parts))
+            numbers.append((label, domain, *correct.shape, own.value, own.low, own.high, *split))
+    columns = [
+        "label",
+        "domain",
+        "seeds",
+        "problems",
+        "mean",
+        "low",
+        "high",
+        "sd",
+        "sd_training",
+        "sd_evaluation",
+    ]
+    head = ("method", "domain", "seeds", "problems", f"end point % [{100 * (1 - found.alpha):g} %]")
+    head += ("SD between seeds", "of it training", "of it evaluation sampling")
+    note = (
+        "Each cell by itself, not against the baseline: the interval is a bootstrap of seeds, then problems, "
+        "then samples. It is too narrow with few seeds. The standard "
+        "deviation between seeds (points) is split into what sampling the evaluation anew would change, and the rest, "
+        "which is the training seed's: only the first shrinks with more samples a problem."
+    )
+    return Table("cells", "Single cells", head, rows, pd.DataFrame(numbers, columns=columns), note)
+
+
+def counts(found: Findings, label: str, domain: str, mode: str = "sampled") -> tuple[np.ndarray, np.ndarray]:
+    """Right and judged completions (seeds, problems) on the test problems that all the method's runs have."""
+    frames = []
+    for seed in found.records.seeds(label):
+        items = found.records.runs[label, seed].items
+        own = items[(items["mode"] == mode) & (items["domain"] == domain)].set_index("problem")
+        frames.append(own[["correct", "n"]])
+    if not frames or not all(len(own) for own in frames):
+        return np.empty((0, 0)), np.empty((0, 0))
+    shared = sorted(set.intersection(*(set(own.index) for own in frames)))
+    stacked = np.stack([own.loc[shared].to_numpy() for own in frames])
+    return stacked[:, :, 0], stacked[:, :, 1]
+
+
+def items_table(found: Findings) -> Table:
+    """Tests by problem against the baseline: McNemar on greedy answers seed by seed, a permutation test on avg@k."""
+    pairs, overall = [], []
+    for label in found.labels:
+        if label == found.baseline or found.differences[label]:
+            continue
+        shared = sorted(set(found.records.seeds(label)) & set(found.records.seeds(found.baseline)))
+        sampled = []
+        for seed in shared:
+            ours, theirs = (found.records.runs[name, seed].items for name in (label, found.baseline))
+            both = ours.merge(theirs, on=["domain", "problem", "mode"], suffixes=("", "_base"))
+            both = both[(both["n"] > 0) & (both["n_base"] > 0)]
+            greedy = both[both["mode"] == "greedy"]
+            if len(greedy):
+                own = mcnemar(greedy["correct"].to_numpy() > 0, greedy["correct_base"].to_numpy() > 0)
+                pairs.append((label, seed, own.b, own.c, own.p))
+            rest = both[both["mode"] == "sampled"]
+            gap = rest["correct"] / rest["n"] - rest["correct_base"] / rest["n_base"]
+            sampled.append(rest[["domain", "problem"]].assign(gap=gap))
+        if sampled and (stacked := pd.concat(sampled)).size:
+            problems = stacked.groupby(["domain", "problem"])["gap"].mean()
+            size = problems.groupby("domain").transform("size")
+            weights = (1 / (size * problems.index.get_level_values("domain").nunique())).to_numpy()
+            gaps = problems.to_numpy()
+            overall.append((label, len(shared), len(gaps), float(gaps @ weights), permutation(gaps, weights)))
+    tests = pd.DataFrame(pairs, columns=["label", "seed", "won", "lost", "p"])
+    tests["p_holm"] = holm(tests["p"]) if len(tests) else []
+    means = pd.DataFrame(overall, columns=["label", "seeds", "problems", "diff", "p"])
+    means["p_holm"] = holm(means["p"]) if len(means) else []
+    rows = []
+    for row in means.to_dict("records"):
+        own = tests[tests["label"] == row["label"]]
+        clear = own[own["p_holm"] < found.alpha]
+        greedy = [NONE, NONE]
+        if len(own):
+            more, fewer = (clear["won"] > clear["lost"]).sum(), (clear["won"] < clear["lost"]).sum()
+            greedy = [f"{own['won'].mean():.1f} / {own['lost'].mean():.1f}"]
+            greedy += [f"{more} better, {fewer} worse, of {len(own)}"]
+        head = (found.name(row["label"]), str(row["seeds"]), str(row["problems"]), *greedy)
+        rows.append((*head, f"{100 * row['diff']:+.1f}", plain(row["p"]), plain(row["p_holm"])))
+    head = ("method", "seeds", "problems", "greedy: won / lost a seed", "resolved seeds (McNemar)")
+    head += ("avg@k difference", "permutation p", "Holm p")
+    note = (
+        "By problem: whether the policies that these seeds made differ on more problems than chance would have it. "
+        "That is about these policies, not about the method on a new seed: no verdict. McNemar's exact test compares "
+        "greedy answers seed by seed; the permutation test swaps the signs of the problems' differences in avg@k, mean "
+        "over seeds, domains counting alike."
+    )
+    numbers = pd.concat(
+        [tests.assign(test="mcnemar"), means.assign(test="permutation")], ignore_index=True
+    ).reindex(columns=["test", "label", "seed", "seeds", "problems", "won", "lost", "diff", "p", "p_holm"])
+    return Table("items", "By problem", head, rows, numbers, note)
+
+
+def factors_table(result: TwoByTwos) -> Table:
+    """The 2x2s over all domains: single gains, main effects, interaction, verdict."""
+    rows = []
+    own = result.rows[result.rows["domain"] == ALL]
+    for (a, b, metric), cells in own.groupby(["a", "b", "metric"], sort=False):
+        for cell in cells.to_dict("records"):
+            what = cell["contrast"].replace("_", " ")
+            last = cell["verdict"] if cell["contrast"] == "interaction" else NONE
+            gap = bracketed(cell["mean"], cell["low"], cell["high"], signed=True)
+            p = plain(cell["p_holm"])
+            rows.append((f"{a} × {b}", MEASURES[metric], str(cell["n"]), what, gap, p, last))
+    head = ("2×2", "measure", "n", "contrast", "points [interval]", "Holm p", "verdict")
+    note = (
+        f"Base: {' with '.join(result.base)}. Gains are cell minus base, main effects the mean of a change's two "
+        "gains, the interaction (both − first) − (second − base); per seed, then Student's t. Additive, redundant, "
+        "synergistic and antagonistic are defined in docs/statistics.md."
+    )
+    return Table("factors", "The 2×2", head, rows, result.rows, note)
+
+
+def tuning_table(found: Findings) -> Table:
+    """Every value of the tuned keys that was tried, and which was chosen."""
+    frame = found.records.tuning
+    keys = [name for name in frame.columns if name not in ("cell", "validation", "n", "chosen")]
+    rows = [
+        (row["cell"], *(str(row[key]) for key in keys), percent(row["validation"]), str(row["n"]),
+         "chosen" if row["chosen"] else NONE)
+        for row in frame.to_dict("records")
+    ]  # fmt: skip
+    head = ("method", *keys, "validation %", "n", "chosen")
+    return Table(
+        "tuning",
+        "What was tuned",
+        head,
+        rows,
+        frame,
+        "Chosen by the mean validation accuracy after the last step.",
+    )
