@@ -2,12 +2,17 @@
 
     python -m harness.compare runs=results/demo baseline=grpo
 
-reads the records below the folder `runs` (nothing else: no model, no torch) and writes a page and plots:
+reads the records below the folder `runs` (nothing else: no model, no torch) and writes
 
-    comparison.md        verdicts, tables, what the words mean, what is missing
-    comparison.csv       the same numbers, tidy: a row per method, domain and measure
-    learning_curves.*    accuracy against steps, generated tokens and time (also per domain)
-    endpoint.*           final accuracy: mean, interval and a dot per seed
+    comparison.html      the whole comparison in one file, for a browser: verdicts, tables that sort, figures,
+                         single problems with each method's completions and their token credit
+    comparison.md        the same without single problems, for a terminal or a repository
+    comparison.csv       the numbers, tidy: a row per method, domain and measure
+    tables/              each table as .md, .csv and .tex (booktabs)
+    figures/             each figure as .png and .svg, with the numbers behind it as .csv
+
+Two factors, such as factors=[method.advantage,method.weighting], are also compared as a 2x2: are their gains
+additive, redundant, synergistic, antagonistic, or is it not resolved? (docs/statistics.md)
 
 Arguments, all key=value:
 
@@ -38,6 +43,7 @@ Examples:
 
     python -m harness.compare runs=results/demo baseline=grpo threshold=0.7 out=/tmp/page
     python -m harness.compare runs=results/rates factors=[method.name,trainer.learning_rate]
+    python -m harness.compare runs=results/additivity factors=[method.advantage,method.weighting]
     python -m harness.compare 'runs=[results/demo,results/controls*]' out=results/together
     python -m harness.compare runs=results/sweep 'where=[suite.horizon=4,method.name=grpo|lampo,seed!=3]'
     python -m harness.compare runs=results/sweep 'allow=[code,incomplete]'
@@ -146,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for hole in found.holes:
         print(f"hole: {hole.label} seed {hole.seed}: {hole.why}. To do: {hole.todo}", file=sys.stderr)
     print(found.summary)
-    print("\nwritten: " + "  ".join(str(path) for path in found.files))
+    out = found.files[0].parent
+    pages = [path.name for path in found.files if path.parent == out]
+    print(f"\nwritten to {out}: {', '.join(pages)}, tables/, figures/. Open {out / 'comparison.html'} in a browser.")
     return 0
 
 

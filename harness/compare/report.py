@@ -30,7 +30,10 @@ PLACES = {
     "pass_at_k": "pass@k", "tokens_to_threshold": "Tokens to the threshold", "stability": "Stability",
     "performance_profile": "Performance profile", "credit_heatmap": "Credit of one completion",
 }  # fmt: skip
-SWITCHED = ("learning_curves_tokens", "learning_curves_seconds")  # in HTML only, which shows one axis at a time
+SWITCHED = (
+    "learning_curves_tokens",
+    "learning_curves_seconds",
+)  # in HTML only, which shows one axis at a time
 OVERVIEW = "learning_curves"  # all axes side by side: where there is no switch
 
 
@@ -119,7 +122,7 @@ def arrange(found: Findings, square: TwoByTwos | None, figures: Sequence[Path]) 
         ("Base policy", [tables.base_table(found)]),
         ("End points", [tables.end_table(found, *domains)]),
         ("Learning curves", [tables.speed_table(found, *domains)]),
-        *([("The 2×2", [tables.factors_table(square)])] if square else []),
+        *([("The 2×2", [tables.factors_table(square)])] if square and square.squares else []),
         *([("What was tuned", [tables.tuning_table(found)])] if len(found.records.tuning) else []),
         ("At equal cost", [tables.budget_table(found)]),
         ("Cost", [cost]),
@@ -161,7 +164,8 @@ def verdicts(found: Findings) -> str:
 
 def lead(found: Findings, square: TwoByTwos | None) -> str:
     """The verdicts, of the 2x2 first where one was asked for, and what the positive control says of them."""
-    return "\n\n".join([*([sentences(square)] if square else []), verdicts(found), control(found)])
+    squares = [sentences(square)] if square and square.squares else []
+    return "\n\n".join([*squares, verdicts(found), control(found)])
 
 
 def _sentence(measure: str, cell: pd.Series) -> str:
@@ -198,17 +202,21 @@ def control(found: Findings) -> str:
     )
 
 
-def _notes_of(found: Findings) -> list[str]:
-    holes = len(found.records.holes)
-    if not holes:
-        return fairness.notes(found.records)
-    warning = f"HOLES: {holes} run{'s' * (holes > 1)} missing from these tables, each listed with what to do."
-    return [warning, *fairness.notes(found.records)]
+def _notes_of(found: Findings, square: TwoByTwos | None) -> list[str]:
+    notes = fairness.notes(found.records)
+    if holes := len(found.records.holes):
+        plural = "s" * (holes > 1)
+        notes.insert(0, f"HOLES: {holes} run{plural} missing from these tables, each listed with what to do.")
+    if square and not square.squares:
+        notes.append("Two factors were declared, but no two changes have runs in all four cells of a 2×2.")
+    if square:
+        notes += [f"Not in the 2×2: {found.name(label)} {why}." for label, why in square.left_out.items()]
+    return notes
 
 
 def summary(found: Findings, square: TwoByTwos | None = None) -> str:
     """The top of the page, and what the terminal shows: verdicts, control, warnings, tables over all domains."""
-    notes = "\n".join(f"- {note}" for note in _notes_of(found))
+    notes = "\n".join(f"- {note}" for note in _notes_of(found, square))
     parts = [lead(found, square), notes]
     for table in (tables.base_table(found), tables.end_table(found, ALL), tables.speed_table(found, ALL)):
         parts += [f"{table.title}{', mean over domains' * (table.stem != 'base')}:", table.markdown()]
@@ -247,7 +255,7 @@ def contents(
         title=found.records.name,
         question=f"Every method against {found.name(found.baseline)}",
         lead=lead(found, square),
-        notes=[*_notes_of(found), *drill.notes],
+        notes=_notes_of(found, square),
         holes=tables.holes_table(holes) if holes else None,
         sections=[
             replace(section, figures=[path for path in section.figures if path.stem != OVERVIEW])

@@ -24,7 +24,8 @@ def test_tokens_and_hours_by_hand():
     found = cost(composed(*SMALL))
     # 320 completions of 500 tokens to prompts of 200
     assert (found.sampled, found.trained, found.scored) == (160_000, 224_000, 0)
-    # curve at steps 0, 5, 10: 3·3·2; validation 2·2, before and after; test 10 problems: 3 times 5 samples and twice one greedy
+    # curve at steps 0, 5, 10: 3·3·2; validation 2·2, before and after; test 10 problems: 3 times 5
+    # samples and twice one greedy
     assert found.evaluated == (18 + 2 * 4 + 10 * 17) * 500
     # 6·4.022e9·224,000 at 33 % of 989 TFLOP/s, and 2·4.022e9·(160,000 + 98,000) at 5 %
     assert found.hours() == pytest.approx((5.4055680e15 / 3.2637e14 + 2.0753520e15 / 4.945e13) / 3600, rel=1e-6)

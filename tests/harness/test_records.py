@@ -22,7 +22,8 @@ def records(tmp_path):
 
 
 def environment(started="1", policy_hash="abc", commit="c1"):
-    return {"started": started, "command": "x", "commit": commit, "code": {}, "versions": {}, "policy_hash": policy_hash}
+    made = {"started": started, "command": "x", "commit": commit, "code": {}, "versions": {}}
+    return made | {"policy_hash": policy_hash}
 
 
 def checkpoint(records, updates, state="{}"):

@@ -36,8 +36,9 @@ def endpoint(found: Findings, out: Path) -> list[Path]:
         figure, axes = style.panels(len(domains), columns=2, height=height, sharey=True, sharex=True)
         for ax, domain in zip(axes, domains, strict=True):
             for place, label in enumerate(found.labels):
-                if (cell := found.cell(label, domain, END)) is not None:
-                    _interval(ax, place, cell, by_cell[label, domain].to_numpy(), by_label[label])
+                if (seeds := by_cell.get((label, domain))) is not None:  # an incomplete run has no end point
+                    cell = found.cell(label, domain, END)
+                    _interval(ax, place, cell, seeds.to_numpy(), by_label[label])
             style.base_lines(ax.axvline, found.base, domain, list(BASE_NAMES))
             ax.set_title(style.domain_title(found, domain))
             method_rows(ax, found)

@@ -19,7 +19,6 @@ from harness.compare.plots import style
 from harness.compare.samples import read_samples
 from harness.compare.scores import Findings
 
-MAP = "RdBu"  # red: blamed, blue: praised
 STEP = 1  # where all methods of a seed still have the same completions
 TOKENS = 60  # drawn of a completion
 LETTERS = 8  # drawn of a token
@@ -29,7 +28,7 @@ VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 CAPTIONS = {
     "credit_heatmap": (
         "Credit of each token of one training completion at step 1, where all methods of a seed learn from the "
-        "same completions: blue is raised, red is lowered. Each row is scaled by its own largest absolute value, "
+        "same completions: blue is raised, orange is lowered. Each row is scaled by its own largest absolute value, "
         "given at its end, so colours compare tokens within a row and not methods; at most the first 60 tokens."
     )
 }
@@ -144,7 +143,7 @@ def _figure(found: Findings, chosen: Completion, texts: Sequence[str]) -> Figure
         for ax, start in zip(axes, starts, strict=True):
             own = texts[start : start + width]
             values = credit[:, start : start + len(own)]
-            ax.pcolormesh(values, cmap=MAP, vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
+            ax.pcolormesh(values, cmap=style.DIVERGING, vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
             if crowd:
                 ax.set_xticks(np.arange(len(own)) + 0.5)
                 ax.set_xticklabels(own, parse_math=False, fontsize=6)

@@ -16,7 +16,6 @@ from harness.compare.plots import style
 from harness.compare.plots.endpoint import method_rows, panel_height
 from harness.compare.scores import Findings
 
-MAP = "RdBu"  # diverging, told apart by colour-blind readers: red below 0.5, blue above
 CAPTIONS = {
     "improvement": (
         "Probability that a run of the row's method ends above a run of the column's method in the same domain, "
@@ -74,7 +73,7 @@ def _matrix(found: Findings, numbers: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(style.WIDTH, 1.1 + max(1.2, 0.42 * len(labels))))
         ax = figure.subplots()
         ax.set_facecolor("#eeeeee")
-        shown = ax.imshow(cells, cmap=MAP, vmin=0, vmax=1, aspect="auto")
+        shown = ax.imshow(cells, cmap=style.DIVERGING, vmin=0, vmax=1, aspect="auto")
         for row in numbers.itertuples():
             value = "not\ncompared" if np.isnan(row.p) else f"{row.p:.2f}"
             interval = "" if np.isnan(row.low) else f"\n{row.low:.2f}–{row.high:.2f}"

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -38,6 +39,8 @@ DASHES = (  # when the colours are used up, the next round is dashed
 )  # fmt: skip
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#666666"
+# orange below the middle, blue above: told apart by colour-blind readers, and the same as in comparison.html
+DIVERGING = LinearSegmentedColormap.from_list("credit", ["#B34A00", "#F7F7F7", "#0072B2"])
 FULL = 101.0  # percent at which axes end, though a t interval may reach further
 WIDTH = 7.0  # inches: two columns of a paper
 CROWD = 12  # with more methods, bands, error bars and the text in matrix cells hide one another

@@ -57,14 +57,7 @@ def power_table(found: Findings) -> Table:
         "guide: in brackets the seeds needed at its upper 80 % limit."
     )
     frame = pd.DataFrame(numbers, columns=columns)
-    return Table(
-        "power",
-        "Power: how many seeds a difference takes",
-        head,
-        rows,
-        pd.DataFrame(numbers, columns=columns),
-        note,
-    )
+    return Table("power", "Power: how many seeds a difference takes", head, rows, frame, note)
 
 
 def paired_differences(found: Findings, label: str, metric: str, domain: str = ALL) -> np.ndarray:

@@ -26,7 +26,7 @@ def test_out_threshold_and_factors(tree, tmp_path, capsys):
     options = ["threshold=0.45", "factors=[method.advantage,trainer.learning_rate]", "alpha=0.1"]
     assert main([f"runs={tree.root}", f"out={tmp_path / 'deep' / 'page'}", *options]) == 0
     out = capsys.readouterr().out
-    assert "tokens to 45.0 %" in out and "not compared" not in out and "[90 %]" in out
+    assert "|        45.0 |" in out and "not compared" not in out and "[90 %]" in out
     page = (tmp_path / "deep" / "page" / "comparison.md").read_text()
     assert "out=" not in page and "threshold=0.45" in page
     assert not (tree.root / "comparison.md").exists()
@@ -39,7 +39,7 @@ def test_holes_are_printed_and_the_table_still_appears(tree, capsys):
     assert main([f"runs={tree.root}"]) == 0
     captured = capsys.readouterr()
     assert "hole: lampo-bbbbbbbb seed 1: evals.jsonl line 30 is not JSON" in captured.err
-    assert "HOLES: 1 run missing" in captured.out and "| lampo  | 4 |" in captured.out
+    assert "HOLES: 1 run missing" in captured.out and "| lampo  | all    | 4 |" in captured.out
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_incomplete_run_is_drawn_but_has_no_end_point(tree, capsys):
     cut_to_step(folder, 10)
     assert main([f"runs={tree.root}", "allow=[incomplete]"]) == 0
     out = capsys.readouterr().out
-    assert "| lampo  | 4 |" in out and "INCOMPLETE RUNS by allow=[incomplete]" in out
+    assert "| lampo  | all    | 4 |" in out and "INCOMPLETE RUNS by allow=[incomplete]" in out
     drawn = pd.concat(map(pd.read_csv, sorted(tree.root.rglob("learning_curves*.csv")))).drop_duplicates()
     own = drawn[
         (drawn["label"] == "lampo-bbbbbbbb") & (drawn["domain"] == "all") & (drawn["axis"] == "steps")
