@@ -142,7 +142,7 @@ def _figure(found: Findings, drawn: Drawn, panels: Sequence[tuple[str, str]], by
             if by_domain:
                 ax.set_title(style.domain_title(found, domain))
         what = "accuracy (%)" if by_domain or len(found.domains) <= 2 else "accuracy (%), mean over domains"
-        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], style.FULL))  # shared, so once all panels are drawn
+        axes[0].set_ylim(style.within(axes[0].get_ylim()))  # shared, so once all panels are drawn
         for ax in axes[::columns]:
             ax.set_ylabel(what)
         names = {"sampled": "base, sampled", "greedy": "base, greedy (test set)"}

@@ -42,7 +42,7 @@ def endpoint(found: Findings, out: Path) -> list[Path]:
             style.base_lines(ax.axvline, found.base, domain, list(BASE_NAMES))
             ax.set_title(style.domain_title(found, domain))
             method_rows(ax, found)
-        axes[0].set_xlim(right=min(axes[0].get_xlim()[1], style.FULL))  # shared, so once all panels are drawn
+        axes[0].set_xlim(style.within(axes[0].get_xlim()))  # shared, so once all panels are drawn
         for ax in axes[-2:]:
             ax.set_xlabel("accuracy on test problems (%)")
         style.legend(figure, [], BASE_NAMES)

@@ -58,7 +58,7 @@ def pass_at_k(found: Findings, out: Path) -> list[Path]:
             ax.set_xlim(ks[0] / 1.35, ks[-1] * 1.35)
             ax.set_title(style.domain_title(found, domain))
             ax.set_xlabel("k (completions per problem)")
-        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], style.FULL))  # shared, so once all panels are drawn
+        axes[0].set_ylim(style.within(axes[0].get_ylim()))  # shared, so once all panels are drawn
         for ax in axes[::columns]:
             ax.set_ylabel("pass@k (%)")
         lines = style.method_samples(found, found.labels, marker=True)

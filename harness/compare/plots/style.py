@@ -41,7 +41,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#666666"
 # orange below the middle, blue above: told apart by colour-blind readers, and the same as in comparison.html
 DIVERGING = LinearSegmentedColormap.from_list("credit", ["#B34A00", "#F7F7F7", "#0072B2"])
-FULL = 101.0  # percent at which axes end, though a t interval may reach further
+FLOOR, FULL = -1.0, 101.0  # percent at which axes end, though a t interval may reach further
 WIDTH = 7.0  # inches: two columns of a paper
 CROWD = 12  # with more methods, bands, error bars and the text in matrix cells hide one another
 POINTS = 400  # of one drawn line
@@ -86,6 +86,11 @@ def unit(axis: str, largest: float) -> tuple[float, str]:
     3.
     """
     return next((pair for pair in UNITS[axis] if largest >= 3 * pair[0]), UNITS[axis][-1])
+
+
+def within(limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits of an axis of accuracies in percent, cut to what an accuracy can be."""
+    return max(limits[0], FLOOR), min(limits[1], FULL)
 
 
 def save(figure: Figure, numbers: pd.DataFrame, out: Path, stem: str) -> list[Path]:

@@ -14,7 +14,7 @@ def test_a_table_is_printed_and_files_lie_in_the_runs_folder(tree, capsys):
     tree.sweep({"lampo": [0.02, 0.05, 0.0, 0.08, 0.05]})
     assert main([f"runs={tree.root}", "baseline=grpo"]) == 0
     out = capsys.readouterr().out
-    assert "**lampo vs grpo**: end point **better**" in out and str(tree.root / "comparison.md") in out
+    assert "**lampo vs grpo**: end point **better**" in out and str(tree.root / "comparison.html") in out
     assert (tree.root / "comparison.csv").is_file() and any(tree.root.rglob("endpoint.svg"))
     # what was written does not disturb the next reading
     assert main([f"runs={tree.root}"]) == 0

@@ -55,3 +55,8 @@ def test_same_input_gives_the_same_bytes_without_dates(found, tmp_path):
         content = path.read_bytes()
         assert content == (folders[1] / path.name).read_bytes(), path.name
         assert not re.search(rb"<dc:date>|Matplotlib v|Software", content)
+
+
+def test_axes_of_accuracies_end_where_accuracies_do():
+    assert style.within((-70.0, 180.0)) == (style.FLOOR, style.FULL)
+    assert style.within((30.0, 60.0)) == (30.0, 60.0)
