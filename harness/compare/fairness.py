@@ -18,6 +18,8 @@ BOOKKEEPING = (
     "trainer.report_to", "trainer.checkpoint_every", "tuned", "evaluation.shown_problems",
 )  # fmt: skip
 ABSENT = "(not set)"
+UNLIKE_STEPS = 1.5  # ratio of mean advantage RMS from which a note says so
+UNLIKE_CLOCKS = 1.2  # ratio of seconds per sampled token from which clocks are not compared
 PACKAGES = ("torch", "transformers", "trl")  # what a step computes with
 
 
@@ -42,6 +44,9 @@ def differing(
     """
     allowed = (*factors, *BOOKKEEPING, *records.tuned)
     found: dict[str, tuple[str, str]] = {}
+    if not set(records.seeds(label)) & set(records.seeds(baseline)):  # nothing could be checked
+        seeds = (records.seeds(label), records.seeds(baseline))
+        return {"every seed": tuple(" ".join(map(str, own)) or ABSENT for own in seeds)}
     for seed in sorted(set(records.seeds(label)) & set(records.seeds(baseline))):
         ours, theirs = (_fingerprint(records.runs[name, seed]) for name in (label, baseline))
         # items that are equal as they are, first: nearly all, in any large sweep
@@ -55,7 +60,7 @@ def _fingerprint(run: Run) -> dict[str, str]:
     marks = {key: str(value) for key, value in run.config.items()}
     for key in ("policy_hash", "autocast", "rows"):
         marks[key] = str(run.env.get(key))
-    for split in ("curve", "test"):
+    for split in ("curve", "test", "validation"):
         own = run.splits.get(split, ())
         marks[f"problems_hash of split {split}"] = str(
             sorted({(domain, problems) for domain, problems, _ in own})
@@ -135,7 +140,10 @@ def notes(records: Records) -> list[str]:
             "a general claim needs at least three."
         )
     else:
-        found.append(f"The runs start from {len(policies)} base policies.")
+        found.append(
+            f"The runs start from {len(policies)} base policies; intervals count seeds as independent, so where "
+            "several seeds share a policy they are about these policies, and narrower than one about new ones would be."
+        )
     shared = {bool(run.env["common_random_numbers"]) for run in runs}
     if shared == {True}:
         found.append(
@@ -147,7 +155,43 @@ def notes(records: Records) -> list[str]:
         )
     if partly := [f"{records.names[run.label]} seed {run.seed} ({run.why})" for run in runs if run.why]:
         found.append(f"INCOMPLETE RUNS by allow=[incomplete], without an end point: {listed(partly)}.")
-    return found + _packages(records) + list(records.remarks) + _counts(records)
+    return found + _steps(records) + _clock(records) + _packages(records) + list(records.remarks) + _counts(records)
+
+
+def _steps(records: Records) -> list[str]:
+    """Step size is not credit: methods whose advantages differ in scale, at one learning rate that nobody tuned."""
+    if "advantage_rms" not in records.metrics or records.tuned:
+        return []
+    scale = records.metrics.groupby("label")["advantage_rms"].mean()
+    low, high = scale.idxmin(), scale.idxmax()
+    if not scale[high] > UNLIKE_STEPS * scale[low]:
+        return []
+    return [
+        f"STEP SIZES DIFFER: mean advantage RMS is {scale[low]:.2g} for {records.names[low]} and {scale[high]:.2g} for "
+        f"{records.names[high]}, at a learning rate that was not tuned: a difference may be one of step size. Compare "
+        "with method.scale=matched, or sweep trainer.learning_rate equally."
+    ]
+
+
+def clock_ratio(records: Records) -> float:
+    """Largest over smallest among methods of rollout seconds per generated token; NaN where not recorded."""
+    metrics = records.metrics
+    if "seconds_rollout" not in metrics:
+        return float("nan")
+    spent = metrics.groupby("label")["seconds_rollout"].sum()
+    made = metrics.groupby(["label", "seed"])["tokens"].max().groupby("label").sum()
+    pace = spent / made
+    return float(pace.max() / pace.min())
+
+
+def _clock(records: Records) -> list[str]:
+    if not (ratio := clock_ratio(records)) > UNLIKE_CLOCKS:
+        return []
+    return [
+        f"SECONDS ARE NOT COMPARABLE: a generated token took up to {ratio:.1f} times as long in one method's runs as "
+        "in another's, which sampling alike cannot explain: other work shared the machine, or the machines differ. No "
+        "difference at equal seconds is given."
+    ]
 
 
 def _packages(records: Records) -> list[str]:

@@ -5,9 +5,9 @@ what it gains alone. The verdict is one of five:
 
 - **not resolved (n<5)**: fewer than 5 seeds.
 - **synergistic**: the interaction is resolved above 0, that is, its p-value, Holm-corrected over {gain of a, gain of
-  b, interaction}, is below alpha.
-- **antagonistic**: the interaction is resolved below 0, and both changes together are resolved worse than one of them
-  alone (ab - a < 0 or ab - b < 0, Holm over these two).
+  b, interaction}, is below alpha; and both changes together are resolved above the base (p < alpha).
+- **antagonistic**: the interaction is resolved below 0, neither single gain is, and both changes together are resolved
+  worse than one of them alone (ab - a < 0 or ab - b < 0, Holm over these two).
 - **redundant**: the interaction is resolved below 0, not antagonistic, and both single gains are resolved above 0:
   part of the second gain is the first one again.
 - **additive**: both single gains are resolved above 0 and the interaction I is equivalent to 0 within half of each:
@@ -99,7 +99,15 @@ def _judge(
         return {"verdict": f"{UNRESOLVED} (n<{MIN_SEEDS})", "reason": f"{inter.n} seeds have all four cells"}
     risen = [name for name in ("gain_a", "gain_b") if found[name].p_holm < alpha and found[name].mean > 0]
     if inter.p_holm < alpha and inter.mean > 0:
-        return {"verdict": "synergistic"}
+        if _beyond(values["gain_ab"], 1, alpha):
+            return {"verdict": "synergistic"}
+        return {
+            "verdict": UNRESOLVED,
+            "reason": "the interaction is positive, but both changes together are not resolved above the base",
+        }
+    if inter.p_holm < alpha and (harmful := [g for g in ("gain_a", "gain_b") if _harms(found[g], alpha)]):
+        which = " and ".join({"gain_a": "the first", "gain_b": "the second"}[g] for g in harmful)
+        return {"verdict": UNRESOLVED, "reason": f"the interaction is negative, but {which} change harms by itself"}
     if inter.p_holm < alpha:
         losses = [t_interval(own, alpha) for own in (beside_a, beside_b)]
         adjusted = holm([own.p for own in losses])
@@ -121,6 +129,10 @@ def _judge(
     reach = f"{100 * inter.low:+.1f} to {100 * inter.high:+.1f} points"
     reason = f"the interval of the interaction reaches from {reach}: neither resolved nor zero within half of each gain"
     return {"verdict": UNRESOLVED, "reason": reason}
+
+
+def _harms(gain: Contrast, alpha: float) -> bool:
+    return gain.p_holm < alpha and gain.mean < 0
 
 
 def _beyond(values: np.ndarray, sign: int, alpha: float) -> bool:

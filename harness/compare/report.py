@@ -19,6 +19,7 @@ from harness.compare.load import Hole, UsageError, load
 from harness.compare.plots import CAPTIONS
 from harness.compare.read import ALL
 from harness.compare.scores import AULC, END, Findings
+from harness.compare.statistics import MIN_SEEDS
 from harness.compare.tables import Table
 from harness.compare.words import words
 
@@ -189,10 +190,14 @@ def control(found: Findings) -> str:
     }
     if not oracles:
         return (
-            "**No positive control.** No finished run has oracle credit beside the baseline, so nothing here "
-            "shows that this suite and setting tell credit methods apart; add `method=oracle` to the sweep."
+            "**No positive control.** No finished run that stands in these tables has oracle credit beside the "
+            "baseline, so nothing here shows that this suite and setting tell credit methods apart; add "
+            "`method=oracle` to the sweep."
         )
     margins = ", ".join(_sentence(found.name(label), cell) for label, cell in oracles.items())
+    untested = [cell for cell in oracles.values() if not cell["pairs"] >= MIN_SEEDS]  # also refused: no pairs
+    if len(untested) == len(oracles):
+        return f"**Positive control not tested yet** ({margins}): it takes {MIN_SEEDS} seeds that can be compared."
     if all(cell["verdict"] == "better" for cell in oracles.values()):
         return f"**Positive control passed.** Oracle credit beats {name} in {AREA} ({margins})."
     return (

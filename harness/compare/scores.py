@@ -31,7 +31,7 @@ END, GREEDY, GAIN, AULC, TOKENS = (
     "aulc",
     "tokens_to_threshold_median",
 )
-JUDGED = (END, AULC)  # the measures that get a verdict; each one with each domain is a Holm family
+JUDGED = (END, AULC)  # the measures that get a verdict
 COLUMNS = [
     "label", "domain", "metric", "n", "mean", "low", "high",
     "pairs", "diff", "diff_low", "diff_high", "p", "p_holm", "verdict",
@@ -182,6 +182,7 @@ def comparison(
     measured = {*zip(records.evals["label"], records.evals["domain"], strict=True)}
     none = pd.Series(dtype=float)  # of a method of which every run is incomplete
     rows: list[dict] = []
+    families: dict[tuple[str, bool], list[dict]] = {}  # of a measure: the rows over all domains, the others
     for domain in ordered_domains(records.evals):
         for metric in (END, GREEDY, GAIN, AULC):
             theirs = values.get((baseline, domain, metric), none)
@@ -195,8 +196,12 @@ def comparison(
                 | ({} if label == baseline or refusals[label] else _gap(ours, theirs, alpha))
                 for label, ours in found
             ]
-            rows += _judge(family, baseline, refusals, alpha) if metric in JUDGED else family
+            rows += family
+            if metric in JUDGED:
+                families.setdefault((metric, domain == ALL), []).extend(family)
         rows += [reached[label, domain] for label in labels if (label, domain) in reached]
+    for family in families.values():
+        _judge(family, baseline, refusals, alpha)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -211,8 +216,8 @@ def _gap(ours: pd.Series, theirs: pd.Series, alpha: float) -> dict[str, float]:
     return {"pairs": gap.n, "diff": gap.mean, "diff_low": gap.low, "diff_high": gap.high, "p": gap.p}
 
 
-def _judge(family: list[dict], baseline: str, refusals: Mapping[str, str], alpha: float) -> list[dict]:
-    """Adds p_holm and verdict. The Holm family: methods that have a test, so enough pairs and no refusal."""
+def _judge(family: list[dict], baseline: str, refusals: Mapping[str, str], alpha: float) -> None:
+    """Adds p_holm and verdict. The Holm family: rows that have a test, so enough pairs and no refusal."""
     adjusted = holm([row["p"] if row.get("pairs", 0) >= MIN_SEEDS else np.nan for row in family])
     for row, p_holm in zip(family, adjusted, strict=True):
         row["p_holm"] = p_holm
@@ -220,7 +225,6 @@ def _judge(family: list[dict], baseline: str, refusals: Mapping[str, str], alpha
             row["verdict"] = "baseline"
         else:
             row["verdict"] = refusals[row["label"]] or verdict(row["pairs"], row["diff"], p_holm, alpha)
-    return family
 
 
 def _tokens_row(label: str, domain: str, values: pd.Series) -> dict[str, object]:
@@ -269,7 +273,12 @@ def cost_and_stability(records: Records, runs: pd.DataFrame, baseline: str) -> p
         for name in WORK:
             final[name] = own.groupby("seed")[name].sum(min_count=1).mean() if name in own else np.nan
         spent = own[phases].astype(float).sum()
-        row = {"label": label, "n": len(records.seeds(label)), "worst_seed": ends.min().get(label, np.nan), **final}
+        row = {
+            "label": label,
+            "n": len(records.seeds(label)),
+            "worst_seed": ends.min().get(label, np.nan),
+            **final,
+        }
         row |= {f"share {phase.removeprefix('seconds_')}": spent[phase] / spent.sum() for phase in phases}
         for field in LATE:
             row[field] = late[field].astype(float).mean() if field in own else np.nan

@@ -73,7 +73,7 @@ def _other_problems(records: Records, baseline: str) -> dict[tuple[str, int], st
         return frozenset((domain, mark) for domain, mark, _ in run.splits.get(split, ()))
 
     found: dict[tuple[str, int], str] = {}
-    for split in ("test", "curve"):
+    for split in ("test", "curve", "validation"):
         usual = _most([problems(records.runs[baseline, seed], split) for seed in records.seeds(baseline)])
         for cell, run in records.runs.items():
             if problems(run, split) != usual:

@@ -14,12 +14,13 @@ WORDS = """\
   repetitions.
 - **[{level}]**: Student's t interval of the mean over seeds. A **difference** is method minus baseline,
   paired by seed: the interval is that of the mean of the differences, in percentage points, uncorrected.
-- **Verdict**: better or worse only if the paired t-test's p-value, Holm-corrected over the methods compared
-  with the baseline in that domain and measure, is below {alpha}; otherwise **not resolved**, which does not
-  mean equal. With fewer than {n} pairs of seeds it is always not resolved. So an interval may exclude 0 and
-  the verdict still be not resolved: the correction for many comparisons is the difference. If all
-  differences are equal there is no spread to estimate: the interval is that one point, and p is 1 for
-  differences of 0, otherwise the sign test's 2 · 2^-n.
+- **Verdict**: better or worse only if the paired t-test's p-value, Holm-corrected over the methods
+  compared with the baseline in that measure (`all` by itself, single domains together), is below
+  {alpha}; otherwise **not resolved**, which does not mean equal. With fewer than {n} pairs of seeds it
+  is always not resolved. So an interval may exclude 0 and the verdict still be not resolved: the
+  correction for many comparisons is the difference. If all differences are equal there is no spread to
+  estimate: the interval is that one point, and p is 1 for differences of 0, otherwise the sign test's 2
+  · 2^-n.
 - **AULC**: area under the learning curve (curve problems, against steps) divided by its length: mean
   accuracy over training. It tells fast learners from slow ones that end alike.
 - **Tokens to threshold**: generated training tokens at which the learning curve first reaches {goal}, by

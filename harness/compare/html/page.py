@@ -25,7 +25,7 @@ from harness.compare.read import Run
 
 HERE = Path(__file__).parent
 AXES = {"steps": "Training steps", "tokens": "Generated tokens", "seconds": "Training time"}
-MACHINE = ("autocast", "platform", "processor", "cores", "threads", "gpus")  # fields of env.json
+MACHINE = ("autocast", "processor", "cores", "threads", "gpus")  # fields of env.json
 LONG = 32  # characters of a cell beyond which it is broken into lines
 LOUD = re.compile(r"\**[A-Z][A-Z ]{3,}:")  # the convention of notes that are warnings
 

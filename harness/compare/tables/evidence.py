@@ -10,7 +10,7 @@ from harness.compare.items import hierarchical_interval, mcnemar, permutation, v
 from harness.compare.power import detectable, sd_upper, seeds_needed
 from harness.compare.read import ALL
 from harness.compare.scores import AULC, END, Findings
-from harness.compare.statistics import holm
+from harness.compare.statistics import MIN_SEEDS, holm
 from harness.compare.tables.table import NONE, Table, bracketed, percent, plain
 
 MEASURES = {END: "end point", AULC: "AULC"}
@@ -22,13 +22,17 @@ MANY = 1000  # seeds beyond which the number says no more than "too many"
 def power_table(found: Findings) -> Table:
     """From the paired differences at hand: what these seeds could resolve, and how many would resolve d points."""
     rows, numbers = [], []
-    others = [label for label in found.labels if label != found.baseline and not found.differences[label]]
+    others = [
+        label
+        for label in found.labels[1:]
+        if not found.differences[label] and len(paired_differences(found, label, END)) >= MIN_SEEDS
+    ]
     level = found.alpha / max(1, len(others))  # Holm's first step, the strictest
     for label in others:
         for metric, name in MEASURES.items():
             gaps = paired_differences(found, label, metric)
             n = len(gaps)
-            if n < LEAST or not (sd := float(np.std(gaps, ddof=1))) > 0:
+            if not (sd := float(np.std(gaps, ddof=1))) > 0:
                 continue
             upper = sd_upper(sd, n)
             least = detectable(n, sd, alpha=level)
@@ -107,9 +111,10 @@ def cells_table(found: Findings) -> Table:
     head += ("SD between seeds", "of it training", "of it evaluation sampling")
     note = (
         "Each cell by itself, not against the baseline: the interval is a bootstrap of seeds, then problems, "
-        "then samples. It is too narrow with few seeds. The standard "
-        "deviation between seeds (points) is split into what sampling the evaluation anew would change, and the rest, "
-        "which is the training seed's: only the first shrinks with more samples a problem."
+        "then samples. It is about these test problems and not about others, "
+        "and too narrow with few seeds. The standard deviation between seeds (points) is split into what sampling the "
+        "evaluation anew would change, and the rest, which is the training seed's: only the first shrinks with more "
+        "samples a problem. Seeds share their evaluation noise: its part is overstated where policies are alike."
     )
     return Table("cells", "Single cells", head, rows, pd.DataFrame(numbers, columns=columns), note)
 
@@ -203,20 +208,33 @@ def factors_table(result: TwoByTwos) -> Table:
 
 
 def tuning_table(found: Findings) -> Table:
-    """Every value of the tuned keys that was tried, and which was chosen."""
+    """Every value of the tuned keys that was tried, which was chosen, and whether the best may lie beyond the grid."""
     frame = found.records.tuning
     keys = [name for name in frame.columns if name not in ("cell", "validation", "n", "chosen")]
+
+    def chosen(row: dict) -> str:
+        if not row["chosen"]:
+            return NONE
+        edges = [
+            key
+            for key in keys
+            if len(set(frame[key])) > 2 and row[key] in (frame[key].min(), frame[key].max())
+        ]
+        return f"chosen, at the edge of {', '.join(edges)}" if edges else "chosen"
+
     rows = [
-        (row["cell"], *(str(row[key]) for key in keys), percent(row["validation"]), str(row["n"]),
-         "chosen" if row["chosen"] else NONE)
+        (
+            row["cell"],
+            *(str(row[key]) for key in keys),
+            percent(row["validation"]),
+            str(row["n"]),
+            chosen(row),
+        )
         for row in frame.to_dict("records")
-    ]  # fmt: skip
+    ]
     head = ("method", *keys, "validation %", "n", "chosen")
-    return Table(
-        "tuning",
-        "What was tuned",
-        head,
-        rows,
-        frame,
-        "Chosen by the mean validation accuracy after the last step.",
+    note = (
+        "Chosen by the mean validation accuracy after the last step, also for the area under the curve. Where the edge "
+        "of the grid was chosen, a value beyond it may be better still: the method may be under-tuned."
     )
+    return Table("tuning", "What was tuned", head, rows, frame, note)

@@ -16,8 +16,8 @@ COST_NOTE = (
     "sampling, continuations), and are what learning curves count. Extra passes run through the policy or a second "
     "model beside sampling and loss; a backward pass counts as two, reading a continuation's prefix is not counted. "
     "In the update, live weightings and GRPO-λ put every completion through the policy, the others only those with "
-    "credit. Peak memory is the process's, over its whole life: in a sweep a process that made several runs shows the "
-    "largest of them. A phase is a share of the time of all phases."
+    "credit. Peak memory is the GPU's allocated, or else the process's resident memory, counted from the run's start. "
+    "A phase is a share of the time of all phases."
 )
 STABILITY_NOTE = (
     "Means over the last tenth of the steps; gradient norm: maximum of the whole run. A run has collapsed if its end "

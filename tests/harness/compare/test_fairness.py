@@ -47,6 +47,20 @@ def test_anything_else_that_differs_is_found(tree, key):
     assert refusal(found) == f"not compared: differs in {key}"
 
 
+def test_without_a_shared_seed_nothing_is_compared(tree):
+    tree.run("grpo", 0)
+    tree.run("lampo", 1)
+    assert differences(tree) == {"every seed": ("1", "0")}
+
+
+def test_step_sizes_that_differ_are_told_unless_tuned(tree):
+    for method, scale in {"grpo": 0.9, "lampo": 0.2}.items():
+        folder = tree.run(method, 0)
+        path = folder / "metrics.jsonl"
+        path.write_text(path.read_text().replace('"advantage_rms": 0.9', f'"advantage_rms": {scale}'))
+    assert any("STEP SIZES DIFFER" in note and "0.2 for lampo" in note for note in notes(load(tree.root)))
+
+
 def test_one_differing_seed_is_enough(tree):
     for seed in range(2):
         tree.run("grpo", seed)
@@ -73,6 +87,7 @@ def test_other_problems_and_other_base_policies_are_found(tree):
     tree.run("lampo", 0, problems_hash="p1", env={"policy_hash": "w1"})
     assert list(differences(tree)) == [
         "policy_hash", "problems_hash of split curve", "problems_hash of split test",
+        "problems_hash of split validation",
     ]  # fmt: skip
 
 

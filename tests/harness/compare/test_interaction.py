@@ -109,6 +109,16 @@ def test_negative_of_an_open_kind():
     assert found.verdict == "not resolved" and "which kind is open" in found.reason
 
 
+def test_two_harms_that_do_not_add_are_no_synergy():
+    own = interaction(*cells(-0.05, -0.05, -0.05))  # I = +.05, but both together are .05 below the base
+    assert own.verdict == "not resolved" and "not resolved above the base" in own.reason
+
+
+def test_a_change_that_harms_by_itself_is_no_antagonism():
+    own = interaction(*cells(0.10, -0.05, 0.0))  # I = -.05, ab is worse than a, as b is by itself
+    assert own.verdict == "not resolved" and "the second change harms by itself" in own.reason
+
+
 def test_synergistic():
     assert interaction(*cells(0.05, 0.05, 0.2)).verdict == "synergistic"  # I = .1 ± .0232
     assert interaction(*cells(0.0, 0.0, 0.1)).verdict == "synergistic"  # neither alone does anything

@@ -190,3 +190,12 @@ def test_base_rows_fit_the_tidy_table(tree):
     tree.run()
     rows = base_rows(fairness.base_policy(load(tree.root), GRPO)).set_index(["domain", "metric"])
     assert rows.loc[("all", "best"), "mean"] == 0.55 and rows.loc[("all", "best"), "verdict"] == "T=0.3"
+
+
+def test_holm_families_are_the_rows_over_all_domains_and_the_rows_of_single_ones(tree):
+    tree.sweep({"lampo": SHIFTS, "delta": [0.01, 0.03, -0.01, 0.05, 0.04]}, gap=0.05)
+    rows = compare(tree).xs(END, level="metric")
+    alone, domains = rows.drop("grpo-aaaaaaaa").xs("all", level="domain"), rows.drop(GRPO).drop("all", level="domain")
+    for own, size in ((alone, 2), (domains, 4)):  # two methods, and two methods in two domains
+        first = own.sort_values("p").iloc[0]
+        assert first["p_holm"] == pytest.approx(size * first["p"])

@@ -34,8 +34,8 @@ def test_other_problems_are_excluded_by_name(tree):
     records = selected(tree)
     # most of the baseline's runs, not the first
     assert reasons(records) == {
-        (GRPO, 0): f"excluded: other problems than most of {GRPO}'s runs: test and curve",
-        (LAMPO, 1): f"excluded: other problems than most of {GRPO}'s runs: test and curve",
+        (GRPO, 0): f"excluded: other problems than most of {GRPO}'s runs: test and curve and validation",
+        (LAMPO, 1): f"excluded: other problems than most of {GRPO}'s runs: test and curve and validation",
     }
     assert "allow=[problems]" in records.holes[0].todo and "seed-0" in records.holes[0].todo
     assert records.seeds(GRPO) == [1, 2] and set(records.evals["seed"]) == {0, 1, 2}

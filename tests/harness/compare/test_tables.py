@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.compare.fairness import FACTORS
+from harness.compare.fairness import FACTORS, notes
 from harness.compare.report import Question, find
 from harness.compare.tables import (
     Table,
@@ -113,12 +113,29 @@ def test_a_run_that_ends_below_the_base_policy_has_collapsed(tree):
 
 def test_equal_budgets_by_hand(tree):
     tree.run("grpo", 0, curve=(0.4, 0.5, 0.6), tokens=100, seconds=1.0)
-    tree.run("lampo", 0, curve=(0.4, 0.6, 0.8), tokens=200, seconds=4.0)
+    tree.run("lampo", 0, curve=(0.4, 0.6, 0.8), tokens=200, seconds=2.2)
     own = budget_table(found(tree)).numbers.set_index(["label", "axis"])
-    # 2,000 tokens: the end of grpo's curve, and half of lampo's; 20 s: a quarter of lampo's, halfway to its first point
+    # 2,000 tokens: the end of grpo's curve, and half of lampo's; 20 s: 20 / 44 of lampo's
     assert own.loc[("lampo-bbbbbbbb", "steps")][["budget", "mean", "diff"]].tolist() == pytest.approx([20, 0.8, 0.2])
     assert own.loc[("lampo-bbbbbbbb", "tokens")][["budget", "mean", "diff"]].tolist() == pytest.approx([2000, 0.6, 0.0])
-    assert own.loc[("lampo-bbbbbbbb", "seconds")][["budget", "mean", "diff"]].tolist() == pytest.approx([20, 0.5, -0.1])
+    assert own.loc[("lampo-bbbbbbbb", "seconds")][["budget", "mean", "diff"]].tolist() == pytest.approx(
+        [20, 0.4 + 0.2 * 20 / 22, 0.4 + 0.2 * 20 / 22 - 0.6]
+    )
+
+
+def test_clocks_that_ran_unlike_are_not_compared(tree):
+    tree.run("grpo", 0, tokens=100, seconds=1.0)
+    tree.run("lampo", 0, tokens=100, seconds=1.3)  # the same tokens took 1.3 times as long
+    own = budget_table(found(tree)).numbers.set_index(["label", "axis"])["diff"]
+    assert np.isnan(own["lampo-bbbbbbbb", "seconds"]) and own["lampo-bbbbbbbb", "tokens"] == pytest.approx(0.0)
+    assert any("SECONDS ARE NOT COMPARABLE" in note and "1.3 times" in note for note in notes(found(tree).records))
+
+
+def test_a_run_that_is_not_compared_sets_no_budget(tree):
+    tree.run("grpo", 0, curve=(0.4, 0.5, 0.6))
+    tree.run("lampo", 0, curve=(0.4, 0.5), config={"trainer.learning_rate": 1.0})
+    spent = budget_table(found(tree)).numbers
+    assert set(spent[spent["axis"] == "steps"]["budget"]) == {20}
 
 
 def test_hyperparameters_that_differ_have_a_row_each(tree):

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from harness.compare.plots import BASELINE_COLOUR, COLOURS, draw_all, styles
+from harness.compare.plots import BASELINE_COLOUR, COLOURS, draw_all, style, styles
 from harness.compare.plots.style import POINTS, end_points, thin, unit
 
 
