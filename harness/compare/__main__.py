@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str]) -> Options:
     for kind in options.allow:
         if kind not in ALLOWABLE:
             raise UsageError(f"allow: no kind {kind!r}: {nearest(kind, ALLOWABLE)}")
-    if not 0 < options.alpha < 1:
+    if not 1e-6 <= options.alpha < 1:
         raise UsageError(f"alpha={options.alpha:g}: expected a level between 0 and 1, such as 0.05")
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise UsageError(

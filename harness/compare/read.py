@@ -10,8 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,13 @@ EVAL_FIELDS: dict[str, type] = {
 METRIC_FIELDS: dict[str, type] = {"step": int, "tokens": float, "seconds": float}
 SAMPLE_FIELDS: dict[str, type] = {"domain": str, "problem": str, "mode": str}
 ENV_FIELDS = ("command", "commit", "common_random_numbers", "policy_hash")
+ENV_TYPES = {"command": (str, list), "versions": (dict,), "resumed": (list,), "code": (dict,)}
 JSON_TYPES: dict[type, frozenset[type]] = {
     int: frozenset({int}),
     float: frozenset({int, float}),
     str: frozenset({str}),
 }
+ITEM_COLUMNS = ["domain", "problem", "mode", "n", "correct"]
 BASE_MODES = ("sampled", "greedy", "best")  # of the evaluations before training
 
 # column name -> its values in the order of the lines: float64 (null is NaN), int64, or any objects
@@ -48,7 +49,8 @@ class Run:
     """One run. `config` is flat (dotted key -> value; a list is one value), `env` is env.json.
 
     splits: split -> its distinct (domain, problems_hash, eval_seed), sorted. why: empty for a finished run,
-    otherwise why it is incomplete (such a run is read only where it is asked for).
+    otherwise why it is incomplete (such a run is read only where it is asked for). items: `read_items`, empty for an
+    incomplete run, whose test problems were not sampled yet, and for one that kept no completions.
     """
 
     label: str
@@ -57,12 +59,8 @@ class Run:
     config: dict[str, Any]
     env: dict[str, Any]
     splits: dict[str, tuple[tuple[str, str, int], ...]]
+    items: pd.DataFrame = field(compare=False, repr=False)
     why: str = ""
-
-    @cached_property
-    def items(self) -> pd.DataFrame:
-        """`read_items` of this run, read on first use: a comparison without item-level numbers never pays."""
-        return read_items(self.folder)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -87,7 +85,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         tree = yaml.load(read_text(folder / "config.yaml"), loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
         mark = getattr(error, "problem_mark", None)
         raise RecordError(f"config.yaml line {mark.line + 1 if mark else '?'} is not YAML") from error
     if not isinstance(tree, dict):
@@ -99,6 +97,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key in ("trainer.steps", "evaluation.every"):
         if not _is(config[key], int) or config[key] < 1:
             raise RecordError(f"config.yaml: {key} is {config[key]!r}, expected a positive int")
+    if not isinstance(tuned := config.get("tuned", []), list) or not all(isinstance(key, str) for key in tuned):
+        raise RecordError(f"config.yaml: tuned is {tuned!r}, expected a list of keys")
     if not isinstance(config["label"], str):
         raise RecordError(f"config.yaml: label is {config['label']!r}, expected text")
     return config
@@ -156,10 +156,10 @@ def _column_is(lines: Sequence[Mapping[str, Any]], field: str, kind: type) -> bo
 
 
 def _raise_first(path: Path, lines: Sequence[Mapping[str, Any]], fields: Mapping[str, type]) -> None:
-    for (number, line), (field, kind) in itertools.product(enumerate(lines, start=1), fields.items()):
-        if not _is(line.get(field), kind):
+    for (number, line), (name, kind) in itertools.product(enumerate(lines, start=1), fields.items()):
+        if not _is(line.get(name), kind):
             raise RecordError(
-                f"{path.name} line {number}: {field} is {line.get(field)!r}, expected a finite {kind.__name__}"
+                f"{path.name} line {number}: {name} is {line.get(name)!r}, expected a finite {kind.__name__}"
             )
 
 
@@ -193,6 +193,9 @@ def read_env(folder: Path) -> dict[str, Any]:
     for key in ENV_FIELDS:
         if not isinstance(env, dict) or key not in env:
             raise RecordError(f"env.json has no {key}")
+    for key, kinds in ENV_TYPES.items():
+        if not isinstance(env.get(key, kinds[0]()), kinds):
+            raise RecordError(f"env.json: {key} is {env[key]!r}, expected {kinds[0].__name__}")
     return env
 
 
@@ -224,7 +227,10 @@ def read_run(
     for line in lines:
         marks.setdefault(line["split"], set()).add((line["domain"], line["problems_hash"], line["eval_seed"]))
     splits = {split: tuple(sorted(own)) for split, own in sorted(marks.items())}
-    return Run(label, seed, folder, config, env, splits, partial), _columns(lines), metrics
+    path = folder / "samples.jsonl"  # one that is not there says nothing; one that is damaged makes a hole
+    kept = not partial and path.is_file() and path.stat().st_size > 0
+    items = read_items(folder) if kept else pd.DataFrame(columns=ITEM_COLUMNS)
+    return Run(label, seed, folder, config, env, splits, items, partial), _columns(lines), metrics
 
 
 def _evaluations(lines: Sequence[Mapping[str, Any]]) -> Collection[tuple]:
@@ -251,6 +257,10 @@ def _metrics(path: Path, last: int, partial: bool) -> Columns:
         len(steps) <= last if partial else len(steps) == last
     ):
         raise RecordError(f"metrics.jsonl does not hold the steps 1 to {last}, one line each")
+    for name, values in columns.items():
+        kinds = {type(value) for value in values} if values.dtype == object else set()
+        if kinds & {int, float} and kinds & {str, list}:
+            raise RecordError(f"metrics.jsonl: {name} is a number on some lines and none on others")
     return columns
 
 
@@ -271,4 +281,4 @@ def read_items(folder: Path) -> pd.DataFrame:
             own[0] += 1
             own[1] += verdict
     rows = [(*key, *own) for key, own in sorted(counts.items())]
-    return pd.DataFrame(rows, columns=["domain", "problem", "mode", "n", "correct"])
+    return pd.DataFrame(rows, columns=ITEM_COLUMNS)

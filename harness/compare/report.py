@@ -95,6 +95,9 @@ def find(roots: Path | Sequence[Path], question: Question) -> Findings:
     else:
         why = "; ".join(f"seed {hole.seed}: {hole.why}" for hole in records.holes if hole.label == baseline)
         raise UsageError(f"baseline {baseline} has no finished run to compare with ({why})")
+    if all(records.runs[baseline, seed].why for seed in records.seeds(baseline)):  # also where none is left
+        gone = "; ".join(sorted({hole.why for hole in records.holes if hole.label == baseline}))
+        raise UsageError(f"baseline {baseline} has no finished run left to compare with {gone and f'({gone})'}")
     fairness.check_factors(records, question.factors)
     labels = scores.ordered_labels(records, baseline)
     differences = {label: fairness.differing(records, label, baseline, question.factors) for label in labels}

@@ -158,6 +158,8 @@ def choose(records: Records, tuned: Sequence[str] = ()) -> tuple[Records, pd.Dat
     for key in keys:
         if key not in known:
             raise UsageError(f"tuned: no configuration has {key!r}: {nearest(key, known)}")
+        if key in BOOKKEEPING:
+            raise UsageError(f"tuned: {key} is no setting that could be tuned")
     if not keys or not records.runs:
         return records, pd.DataFrame()
     cells = _cells(records, keys)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from harness.compare.plots import style
+from harness.compare.read import RecordError
 from harness.compare.samples import read_samples
 from harness.compare.scores import Findings
 
@@ -45,8 +46,14 @@ class Completion:
 
 
 def read_credit(folder: Path) -> list[dict[str, Any]]:
-    """The lines of credit.jsonl of a run's folder (`samples.CREDIT_FIELDS`); empty if the run recorded none."""
-    return read_samples(folder).credit
+    """The lines of credit.jsonl of a run's folder (`samples.CREDIT_FIELDS`); empty if it recorded none.
+
+    Also empty if a file of its completions is damaged: `html.drill` names such runs, and the page warns of them.
+    """
+    try:
+        return read_samples(folder).credit
+    except RecordError:
+        return []
 
 
 def credit_heatmap(found: Findings, out: Path) -> list[Path]:

@@ -48,7 +48,8 @@ POINTS = 400  # of one drawn line
 RASTER = 200  # with more seed lines than this, an SVG holds them as one image
 BASE_DASHES = {"sampled": (0, (5, 2)), "greedy": (0, (1, 1.2)), "best": "-."}
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8,
+    "font.family": "DejaVu Sans", "text.parse_math": False,  # a name may hold a $
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8,
     "legend.fontsize": 8, "legend.frameon": False, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
     "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.6,

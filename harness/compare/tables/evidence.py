@@ -120,9 +120,9 @@ def cells_table(found: Findings) -> Table:
 
 
 def counts(found: Findings, label: str, domain: str, mode: str = "sampled") -> tuple[np.ndarray, np.ndarray]:
-    """Right and judged completions (seeds, problems) on the test problems that all the method's runs have."""
+    """Right and judged completions (seeds, problems) on the test problems that all the method's finished runs have."""
     frames = []
-    for seed in found.records.seeds(label):
+    for seed in (seed for seed in found.records.seeds(label) if not found.records.runs[label, seed].why):
         items = found.records.runs[label, seed].items
         own = items[(items["mode"] == mode) & (items["domain"] == domain)].set_index("problem")
         frames.append(own[["correct", "n"]])
@@ -130,7 +130,8 @@ def counts(found: Findings, label: str, domain: str, mode: str = "sampled") -> t
         return np.empty((0, 0)), np.empty((0, 0))
     shared = sorted(set.intersection(*(set(own.index) for own in frames)))
     stacked = np.stack([own.loc[shared].to_numpy() for own in frames])
-    return stacked[:, :, 0], stacked[:, :, 1]
+    judged = stacked[:, :, 1].sum(axis=1) > 0  # a seed of which no completion could be judged has no accuracy
+    return stacked[judged, :, 0], stacked[judged, :, 1]
 
 
 def items_table(found: Findings) -> Table:
@@ -151,13 +152,14 @@ def items_table(found: Findings) -> Table:
                 pairs.append((label, seed, own.b, own.c, own.p))
             rest = both[both["mode"] == "sampled"]
             gap = rest["correct"] / rest["n"] - rest["correct_base"] / rest["n_base"]
-            sampled.append(rest[["domain", "problem"]].assign(gap=gap))
-        if sampled and (stacked := pd.concat(sampled)).size:
-            problems = stacked.groupby(["domain", "problem"])["gap"].mean()
+            if len(rest):
+                sampled.append(rest[["domain", "problem"]].assign(gap=gap))
+        if sampled:
+            problems = pd.concat(sampled).groupby(["domain", "problem"])["gap"].mean()
             size = problems.groupby("domain").transform("size")
             weights = (1 / (size * problems.index.get_level_values("domain").nunique())).to_numpy()
             gaps = problems.to_numpy()
-            overall.append((label, len(shared), len(gaps), float(gaps @ weights), permutation(gaps, weights)))
+            overall.append((label, len(sampled), len(gaps), float(gaps @ weights), permutation(gaps, weights)))
     tests = pd.DataFrame(pairs, columns=["label", "seed", "won", "lost", "p"])
     tests["p_holm"] = holm(tests["p"]) if len(tests) else []
     means = pd.DataFrame(overall, columns=["label", "seeds", "problems", "diff", "p"])

@@ -36,7 +36,9 @@ class Table:
         right = _right([list(self.header), *map(list, self.rows)])
         escaped = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         text = escaped.to_latex(hrules=True, column_format="".join("r" if r else "l" for r in right))
-        return "% needs \\usepackage{booktabs}\n" + text.replace(NONE, "--")
+        for raw, safe in {NONE: "--", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}"}.items():
+            text = text.replace(raw, safe)  # in LaTeX's default encoding these print as other signs
+        return "% needs \\usepackage{booktabs}\n" + text
 
     def write(self, out: Path) -> list[Path]:
         """stem.md, stem.csv and stem.tex."""

@@ -143,11 +143,11 @@ def test_the_seed_is_common_to_all(tree):
         for seed in seeds:
             record(tree.run(method, seed), answers={"a": [True]})
     assert gather(found(tree)).seed == 1
-    damaged = tree.folder("lampo", 1) / "samples.jsonl"
-    damaged.write_text(damaged.read_text()[:-5])
+    damaged = tree.folder("lampo", 1) / "problems.jsonl"
+    damaged.write_text('{"problem": "a"')
     page_data = gather(found(tree))
     assert page_data.seed == 2
-    assert page_data.notes[0] == "LEFT OUT HERE: lampo seed 1: samples.jsonl line 1 is not JSON (cut short?)."
+    assert page_data.notes[0] == "LEFT OUT HERE: lampo seed 1: problems.jsonl line 1 is not JSON (cut short?)."
 
 
 def test_no_common_seed(tree):

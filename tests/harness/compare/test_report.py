@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from harness.compare.fairness import FACTORS
 from harness.compare.load import UsageError
+from harness.compare.plots.heatmap import read_credit
 from harness.compare.report import Question, arrange, control, find, summary, verdicts, write
 from harness.compare.report import compose as composed
 
@@ -113,3 +116,43 @@ def test_everything_is_reproducible_to_the_byte(tree, tmp_path):
         assert one.read_bytes() == other.read_bytes(), one.name
     header = (tmp_path / "a" / "comparison.csv").read_text().splitlines()[0]
     assert header == "label,domain,metric,n,mean,low,high,pairs,diff,diff_low,diff_high,p,p_holm,verdict"
+
+
+def test_damaged_completions_are_a_hole_and_damaged_credit_or_none_is_not(tree):
+    tree.sweep({"lampo": SHIFTS})
+    tree.folder("lampo", 1).joinpath("samples.jsonl").write_text('{"step": 1')
+    tree.folder("lampo", 2).joinpath("credit.jsonl").write_text('{"step": 1')
+    tree.folder("lampo", 3).joinpath("samples.jsonl").unlink()
+    found = find(tree.root, QUESTION)
+    (hole,) = found.records.holes
+    assert (hole.seed, hole.why) == (1, "samples.jsonl line 1 is not JSON (cut short?)")
+    assert read_credit(tree.folder("lampo", 2)) == []
+    tables = {table.stem: table for section in arrange(found, None, []) for table in section.tables}
+    assert [line[1] for line in tables["items"].rows if line[0] == "lampo"] == ["3"]  # of five seeds
+
+
+def test_an_interrupted_run_that_is_let_in_has_no_items(tree):
+    tree.sweep({"lampo": SHIFTS})
+    folder = tree.folder("lampo", 4)
+    folder.joinpath("STATUS").write_text("running")
+    folder.joinpath("samples.jsonl").unlink()
+    found = find(tree.root, replace(QUESTION, allow=("incomplete",)))
+    assert found.records.runs["lampo-bbbbbbbb", 4].items.empty
+    tables = {table.stem: table for section in arrange(found, None, []) for table in section.tables}
+    assert [line[2] for line in tables["cells"].rows if line[0] == "lampo"] == ["4", "4"]
+
+
+def test_a_baseline_of_which_nothing_is_left_is_told(tree):
+    for seed in range(2):
+        tree.run("grpo", seed, status="running")
+        tree.run("lampo", seed)
+    with pytest.raises(UsageError, match="grpo-aaaaaaaa has no finished run left"):
+        find(tree.root, replace(QUESTION, allow=("incomplete",)))
+
+
+@pytest.mark.parametrize("key, value", [("versions", None), ("resumed", None), ("command", None), ("code", ["a"])])
+def test_an_environment_of_another_type_is_a_hole(tree, key, value):
+    tree.run("grpo", 0)
+    tree.run("lampo", 0, env={key: value})
+    (hole,) = find(tree.root, QUESTION).records.holes
+    assert hole.label == "lampo-bbbbbbbb" and f"env.json: {key} is" in hole.why

@@ -189,6 +189,8 @@ def test_a_table_in_three_forms(tmp_path):
     assert [path.name for path in table.write(tmp_path)] == ["t.md", "t.csv", "t.tex"]
     assert (tmp_path / "t.md").read_text().startswith("# A title\n\nA note.\n\n| name |")
     assert (tmp_path / "t.csv").read_text() == "name,x\na_b,0.333333\n"
+    small = Table("t", "T", ("v",), [("not resolved (n<5)",), ("a|b",)], numbers).latex()
+    assert "n\\textless{}5" in small and "a\\textbar{}b" in small
     latex = (tmp_path / "t.tex").read_text()
     for part in ("\\toprule", "\\midrule", "\\bottomrule", "a\\_b & 33.3", "x \\%", "{lr}"):
         assert part in latex, part
