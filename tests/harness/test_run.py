@@ -16,7 +16,7 @@ from harness.suites import Verdict
 from harness.trainer import CreditGRPOTrainer
 from tests.harness.conftest import EasySuite, make_policy
 
-TIMES = ("seconds", "train_seconds", "started")
+OF_THE_MACHINE = ("seconds", "train_seconds", "started", "memory_mb")
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,14 @@ def configured(tmp_path, policy_path):
 
 
 def lines(directory, name):
-    """Records without what may differ between two runs of the same thing: durations."""
+    """Records without what may differ between two runs of the same thing: durations and memory."""
     found = [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith(TIMES)} for line in found]
+    return [{k: v for k, v in line.items() if not k.startswith(OF_THE_MACHINE)} for line in found]
 
 
 def all_lines(directory):
-    return {name: lines(directory, name) for name in ("metrics", "evals", "samples")}
+    names = ("metrics", "evals", "samples", "credit", "problems")
+    return {name: lines(directory, name) for name in names}
 
 
 def test_a_run_leaves_complete_records(configured):
