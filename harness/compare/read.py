@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Run:
     splits: dict[str, tuple[tuple[str, str, int], ...]]
     items: pd.DataFrame = field(compare=False, repr=False)
     why: str = ""
+
+    @cached_property
+    def counts(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """(domain, mode) -> its `items` by problem, parted once: tables ask for each of them."""
+        return {key: own.set_index("problem") for key, own in self.items.groupby(["domain", "mode"])}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

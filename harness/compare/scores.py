@@ -60,12 +60,12 @@ class Findings:
     differences: Mapping[str, Mapping[str, tuple[str, str]]]
     alpha: float
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Labels with a finished run, the baseline first."""
         return [label for label in ordered_labels(self.records, self.baseline) if self.records.seeds(label)]
 
-    @property
+    @cached_property
     def domains(self) -> list[str]:
         return ordered_domains(self.records.evals)
 

@@ -123,10 +123,10 @@ def counts(found: Findings, label: str, domain: str, mode: str = "sampled") -> t
     """Right and judged completions (seeds, problems) on the test problems that all the method's finished runs have."""
     frames = []
     for seed in (seed for seed in found.records.seeds(label) if not found.records.runs[label, seed].why):
-        items = found.records.runs[label, seed].items
-        own = items[(items["mode"] == mode) & (items["domain"] == domain)].set_index("problem")
-        frames.append(own[["correct", "n"]])
-    if not frames or not all(len(own) for own in frames):
+        own = found.records.runs[label, seed].counts.get((domain, mode))
+        if own is not None:  # a run that kept no completions has none to count
+            frames.append(own[["correct", "n"]])
+    if not frames:
         return np.empty((0, 0)), np.empty((0, 0))
     shared = sorted(set.intersection(*(set(own.index) for own in frames)))
     stacked = np.stack([own.loc[shared].to_numpy() for own in frames])
