@@ -101,6 +101,8 @@ def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:
     else:
         names = [cfg.label.rpartition("-")[0] for cfg in cfgs]
         baseline = next((name for name in names if name.partition("+")[0] == "grpo"), names[0])
+        if cfgs[0].tuned:  # the comparison chooses among the tuned values, so that a method is one label
+            baseline = baseline.partition("+")[0]
         lines.append(f"Compare: python -m harness.compare runs={runs[0].parent.parent} baseline={baseline}")
     return "\n".join(lines), not unfinished
 

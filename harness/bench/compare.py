@@ -6,8 +6,8 @@ Writes runs in the shape of real ones into a temporary folder (30 numbers a step
 steps, three domains, 960 judged completions a run; about 0.7 GB for 1,000 runs) and measures, each in a
 process of its own, imports included: reading alone, reading and all numbers of the page (`report.find`), and
 the whole command with its figures. `CPU s` adds the processor seconds of all processes, which other work on
-the machine changes little. Memory is the highest of the main process, plus that of the largest worker
-process once for each worker, pages that they share counted again: an upper bound. The exponent is the slope
+the machine changes little. Memory is the highest of all processes together, looked at every fifth of a second,
+a page that several share counted once (proportional set size; Linux). The exponent is the slope
 of a line through the logarithms: 1 is linear. The goal is 60 s and 2 GiB for 1,000 runs of 500 steps on two
 cores. The folder is deleted afterwards.
 """
@@ -18,18 +18,22 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import yaml
 from omegaconf import OmegaConf
 
 DOMAINS = ("math", "code", "science")
 EVERY = 25
 SAMPLES, PROBLEMS = 4, 64  # a domain's test problems, and completions of each; greedily one more
+LOOK = 0.2  # seconds between two looks at memory
 TEXTS = 8  # metrics of so many runs are made up and shared out: numbers of single steps decide no verdict
 OWN = ("shaping_mean", "weight_mass", "weight_sd", "one_sided")  # what a method records of itself
 FIELDS = (
@@ -54,11 +58,10 @@ CHILD = """
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from harness.bench.memory import status
-from harness.compare import load
 stage, root, out = sys.argv[1:]
 if stage == "read":
-    load.load(Path(root))
+    from harness.compare.load import load
+    load(Path(root))
 elif stage == "numbers":
     from harness.compare import report
     report.find([Path(root)], report.Question("method-00", ("method",), None, 0.05, ""))
@@ -69,8 +72,7 @@ else:
 seconds = time.perf_counter() - start
 own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 spent = sum(usage.ru_utime + usage.ru_stime for usage in (own, workers))
-highest = status("VmHWM") + 1024 * workers.ru_maxrss * load.WORKERS
-Path(out, "measured.json").write_text(json.dumps([seconds, spent, highest / 2**30]))
+Path(out, "measured.json").write_text(json.dumps([seconds, spent]))
 """
 
 
@@ -180,10 +182,28 @@ def _text(lines: Sequence[dict[str, Any]] | Iterator[dict[str, Any]]) -> str:
 def measure(stage: str, root: Path, out: Path) -> tuple[float, float, float]:
     """(seconds, processor seconds, GiB) of a stage in a process of its own. Raises CalledProcessError if it fails."""
     out.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, "-c", CHILD, stage, str(root), str(out)], check=True, stdout=subprocess.DEVNULL
-    )
-    return tuple(json.loads((out / "measured.json").read_text()))
+    command = [sys.executable, "-c", CHILD, stage, str(root), str(out)]
+    highest = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        while child.poll() is None:
+            highest = max(highest, together(child.pid))
+            time.sleep(LOOK)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return *json.loads((out / "measured.json").read_text()), highest / 2**30
+
+
+def together(pid: int) -> int:
+    """Bytes that a process and its children hold, a page that several share counted once."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    held = 0
+    for process in family:
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile
+            held += process.memory_full_info().pss
+    return held
 
 
 def exponent(runs: Sequence[int], seconds: Sequence[float]) -> float:

@@ -105,9 +105,14 @@ def _judge(
             "verdict": UNRESOLVED,
             "reason": "the interaction is positive, but both changes together are not resolved above the base",
         }
-    if inter.p_holm < alpha and (harmful := [g for g in ("gain_a", "gain_b") if _harms(found[g], alpha)]):
-        which = " and ".join({"gain_a": "the first", "gain_b": "the second"}[g] for g in harmful)
-        return {"verdict": UNRESOLVED, "reason": f"the interaction is negative, but {which} change harms by itself"}
+    harms = [_harms(found[gain], alpha) for gain in ("gain_a", "gain_b")]
+    harm = {
+        (True, False): "the first change harms by itself",
+        (False, True): "the second change harms by itself",
+        (True, True): "both changes harm by themselves",
+    }.get(tuple(harms))
+    if inter.p_holm < alpha and harm:
+        return {"verdict": UNRESOLVED, "reason": f"the interaction is negative, but {harm}"}
     if inter.p_holm < alpha:
         losses = [t_interval(own, alpha) for own in (beside_a, beside_b)]
         adjusted = holm([own.p for own in losses])
@@ -121,8 +126,9 @@ def _judge(
             "resolved, nor is the combination resolved worse than one of them",
         }
     if len(risen) < 2:
-        lacking = {0: "no resolved gain to add", 1: "only one of the two single gains is resolved"}
-        return {"verdict": UNRESOLVED, "reason": lacking[len(risen)]}
+        lacking = {0: "no resolved gain to add", 1: "only one of the two single gains is resolved"}[len(risen)]
+        reason = f"no two gains to add: {harm}" if harm else lacking
+        return {"verdict": UNRESOLVED, "reason": reason}
     own, halves = values["interaction"], (values["gain_a"] / 2, values["gain_b"] / 2)
     if all(_beyond(own + half, 1, alpha) and _beyond(own - half, -1, alpha) for half in halves):
         return {"verdict": "additive"}

@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 ALL = "all"  # the domain that is the unweighted mean over domains
@@ -34,7 +33,6 @@ JSON_TYPES: dict[type, frozenset[type]] = {
     float: frozenset({int, float}),
     str: frozenset({str}),
 }
-ITEM_COLUMNS = ["domain", "problem", "mode", "n", "correct"]
 BASE_MODES = ("sampled", "greedy", "best")  # of the evaluations before training
 
 # column name -> its values in the order of the lines: float64 (null is NaN), int64, or any objects
@@ -46,12 +44,24 @@ class RecordError(Exception):
 
 
 @dataclass(frozen=True)
+class Items:
+    """Completions of one domain's test problems in one mode: problems (p,) hashes, sorted; n (p,) int64 judged ones,
+    correct (p,) int64 right ones.
+    """
+
+    problems: np.ndarray
+    n: np.ndarray
+    correct: np.ndarray
+
+
+@dataclass(frozen=True)
 class Run:
     """One run. `config` is flat (dotted key -> value; a list is one value), `env` is env.json.
 
     splits: split -> its distinct (domain, problems_hash, eval_seed), sorted. why: empty for a finished run,
-    otherwise why it is incomplete (such a run is read only where it is asked for). items: `read_items`, empty for an
-    incomplete run, whose test problems were not sampled yet, and for one that kept no completions.
+    otherwise why it is incomplete (such a run is read only where it is asked for). items: (domain, mode) -> counts
+    (`read_items`), empty for an incomplete run, whose test problems were not sampled yet, and for one that kept no
+    completions.
     """
 
     label: str
@@ -60,13 +70,8 @@ class Run:
     config: dict[str, Any]
     env: dict[str, Any]
     splits: dict[str, tuple[tuple[str, str, int], ...]]
-    items: pd.DataFrame = field(compare=False, repr=False)
+    items: dict[tuple[str, str], Items] = field(compare=False, repr=False)
     why: str = ""
-
-    @cached_property
-    def counts(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """(domain, mode) -> its `items` by problem, parted once: tables ask for each of them."""
-        return {key: own.set_index("problem") for key, own in self.items.groupby(["domain", "mode"])}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -235,7 +240,7 @@ def read_run(
     splits = {split: tuple(sorted(own)) for split, own in sorted(marks.items())}
     path = folder / "samples.jsonl"  # one that is not there says nothing; one that is damaged makes a hole
     kept = not partial and path.is_file() and path.stat().st_size > 0
-    items = read_items(folder) if kept else pd.DataFrame(columns=ITEM_COLUMNS)
+    items = read_items(folder) if kept else {}
     return Run(label, seed, folder, config, env, splits, items, partial), _columns(lines), metrics
 
 
@@ -270,15 +275,14 @@ def _metrics(path: Path, last: int, partial: bool) -> Columns:
     return columns
 
 
-def read_items(folder: Path) -> pd.DataFrame:
-    """Counts per test problem from samples.jsonl: columns domain, problem, mode, n (judged), correct.
+def read_items(folder: Path) -> dict[tuple[str, str], Items]:
+    """(domain, mode) -> counts per test problem from samples.jsonl.
 
-    One row a domain, problem and mode, sorted. A completion whose verdict is null (a verifier error) is not
-    judged and counts nowhere. No texts are kept.
+    A completion whose verdict is null (a verifier error) is not judged and counts nowhere. No texts are kept.
     """
-    counts: dict[tuple[str, str, str], list[int]] = {}
+    counts: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for number, line in enumerate(read_lines(folder / "samples.jsonl", SAMPLE_FIELDS), start=1):
-        own = counts.setdefault((line["domain"], line["problem"], line["mode"]), [0, 0])
+        own = counts[line["domain"], line["mode"]].setdefault(line["problem"], [0, 0])
         if (verdict := line.get("correct")) is not None:
             if not isinstance(verdict, bool):
                 raise RecordError(
@@ -286,5 +290,10 @@ def read_items(folder: Path) -> pd.DataFrame:
                 )
             own[0] += 1
             own[1] += verdict
-    rows = [(*key, *own) for key, own in sorted(counts.items())]
-    return pd.DataFrame(rows, columns=ITEM_COLUMNS)
+    return {key: _items(counts[key]) for key in sorted(counts)}
+
+
+def _items(counts: Mapping[str, Sequence[int]]) -> Items:
+    problems = sorted(counts)
+    n, correct = np.array([counts[problem] for problem in problems], dtype=np.int64).T
+    return Items(np.array(problems), n, correct)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.compare import fairness, plots, scores, select, tables
-from harness.compare.html.drill import gather
+from harness.compare.html.drill import Drill, gather
 from harness.compare.html.page import Content, Section, page, versions
 from harness.compare.interaction import TwoByTwos, sentences, two_by_twos
 from harness.compare.load import Hole, UsageError, load
@@ -72,11 +72,13 @@ def write(roots: Path | Sequence[Path], out: Path, question: Question) -> Report
     square = two_by_two(found, question.factors)
     for folder in (out, out / "tables", out / "figures"):
         folder.mkdir(parents=True, exist_ok=True)
-    figures = plots.draw_all(found, out / "figures")
-    sections = arrange(found, square, figures)
+    with plots.drawing(found, out / "figures") as drawn:  # beside the tables
+        made, drill = tables_of(found, square), gather(found)
+        figures = drawn()
+    sections = arrange(made, figures)
     pages = [out / f"comparison.{ending}" for ending in ("md", "html", "csv")]
     pages[0].write_text(compose(found, question, sections, square), encoding="utf-8")
-    pages[1].write_text(page(contents(found, question, sections, square)), encoding="utf-8")
+    pages[1].write_text(page(contents(found, question, sections, square, drill)), encoding="utf-8")
     tidy = pd.concat([scores.base_rows(found.base), found.rows], ignore_index=True)
     tidy.to_csv(pages[2], index=False, float_format="%.6g", lineterminator="\n")
     written = [
@@ -114,13 +116,9 @@ def two_by_two(found: Findings, factors: Sequence[str]) -> TwoByTwos | None:
     return two_by_twos(found, factors) if len(factors) == 2 else None
 
 
-def arrange(found: Findings, square: TwoByTwos | None, figures: Sequence[Path]) -> list[Section]:
-    """Tables and figures in the order of the page."""
+def tables_of(found: Findings, square: TwoByTwos | None) -> dict[str, list[Table]]:
+    """Title of a section -> its tables, in the order of the page; sections of figures alone have none."""
     domains = found.domains
-    vectors = [path for path in figures if path.suffix == ".svg"]
-    placed = {
-        title: [path for path in vectors if path.stem.startswith(stem)] for stem, title in PLACES.items()
-    }
     cost, stability = tables.cost_tables(found)
     parts: list[tuple[str, list[Table]]] = [
         ("Base policy", [tables.base_table(found)]),
@@ -141,7 +139,16 @@ def arrange(found: Findings, square: TwoByTwos | None, figures: Sequence[Path]) 
         ("Credit of one completion", []),
         ("Hyper-parameters", [tables.hyperparameters_table(found), tables.differences_table(found)]),
     ]
-    sections = [Section(title, _notes(own), own, placed.get(title, [])) for title, own in parts]
+    return dict(parts)
+
+
+def arrange(made: Mapping[str, list[Table]], figures: Sequence[Path]) -> list[Section]:
+    """The sections of the page; those with neither table nor figure are left out."""
+    vectors = [path for path in figures if path.suffix == ".svg"]
+    placed = {
+        title: [path for path in vectors if path.stem.startswith(stem)] for stem, title in PLACES.items()
+    }
+    sections = [Section(title, _notes(own), own, placed.get(title, [])) for title, own in made.items()]
     return [section for section in sections if section.figures or any(_shown(t) for t in section.tables)]
 
 
@@ -255,10 +262,14 @@ def compose(
 
 
 def contents(
-    found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None
+    found: Findings,
+    question: Question,
+    sections: Sequence[Section],
+    square: TwoByTwos | None,
+    drill: Drill,
 ) -> Content:
     """What comparison.html is made of."""
-    drill, holes = gather(found), found.records.holes
+    holes = found.records.holes
     return Content(
         title=found.records.name,
         question=f"Every method against {found.name(found.baseline)}",

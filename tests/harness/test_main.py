@@ -98,6 +98,12 @@ def test_a_sweep_goes_on_after_a_failed_run(command):
     assert out.endswith("Compare: python -m harness.compare runs=results/exp baseline=grpo\n")
 
 
+def test_a_tuned_sweep_is_compared_by_the_methods_name(command):
+    swept = ("method=grpo,rloo", "trainer.learning_rate=1e-4,2e-4", "tuned=[trainer.learning_rate]", "n_jobs=1")
+    out = command("-m", *swept, "experiment_name=exp")[1]
+    assert out.endswith("Compare: python -m harness.compare runs=results/exp baseline=grpo\n")
+
+
 def test_an_experiment_sweeps_without_m(command):
     code, out, _ = command(
         "experiment=demo", "method=grpo,rloo", "seed=0", "n_jobs=1", "results_dir=elsewhere"

@@ -36,26 +36,19 @@ class Drill:
 
 
 def gather(found: Findings) -> Drill:
-    """Reads the completions of all runs; a run with a damaged file is left out and named in the notes."""
+    """Reads the completions of the first seed that all methods have; a run with a damaged file is passed over and named
+    in the notes.
+    """
     labels = found.labels[:METHODS]
     names = [found.name(label) for label in labels]
     notes = []
     if more := found.labels[METHODS:]:
         left = ", ".join(found.name(label) for label in more)
         notes.append(f"The baseline and the first {METHODS - 1} other methods are shown; not shown: {left}.")
-    read: dict[tuple[str, int], Samples] = {}
-    for label in labels:
-        for seed in found.records.seeds(label):
-            try:
-                read[label, seed] = read_samples(found.records.runs[label, seed].folder)
-            except RecordError as error:
-                notes.append(f"LEFT OUT HERE: {found.name(label)} seed {seed}: {error}.")
-    common = set.intersection(*({seed for own, seed in read if own == label} for label in labels))
-    if not common:
+    seed, shown = _first_readable(found, labels, notes)
+    if seed is None:
         return Drill(names, None, notes=[*notes, "No seed has readable completions of all these methods."])
-    seed = min(common)
-    shown = [read[label, seed] for label in labels]
-    training, test = _training(shown), _test(shown, _shares(read, labels))
+    training, test = _training(shown), _test(shown, _shares(found, labels))
     drill = Drill(names, seed, _within(training, TRAINING_BYTES), _within(test, TEST_BYTES), notes)
     for what, all_, kept in (("training", training, drill.training), ("test", test, drill.test)):
         if len(kept) < len(all_):
@@ -71,20 +64,36 @@ def gather(found: Findings) -> Drill:
     return drill
 
 
+def _first_readable(
+    found: Findings, labels: Sequence[str], notes: list[str]
+) -> tuple[int | None, list[Samples]]:
+    """The lowest seed of which every method's completions can be read, and these; others are told in `notes`."""
+    for seed in sorted(set.intersection(*(set(found.records.seeds(label)) for label in labels))):
+        shown = []
+        for label in labels:
+            try:
+                shown.append(read_samples(found.records.runs[label, seed].folder))
+            except RecordError as error:
+                notes.append(f"LEFT OUT HERE: {found.name(label)} seed {seed}: {error}.")
+        if len(shown) == len(labels):
+            return seed, shown
+    return None, []
+
+
 Share = tuple[int, int]  # (right, judged) completions
 
 
-def _shares(
-    read: dict[tuple[str, int], Samples], labels: Sequence[str]
-) -> dict[tuple[str, str], list[Share]]:
+def _shares(found: Findings, labels: Sequence[str]) -> dict[tuple[str, str], list[Share]]:
     """(domain, problem) -> per method, over all its seeds, how many sampled completions were right, of those judged."""
     counts: dict[tuple[str, str], list[list[int]]] = defaultdict(lambda: [[0, 0] for _ in labels])
-    for (label, _), own in read.items():
-        for line in own.samples:
-            if line["mode"] == "sampled" and line["correct"] is not None:
-                count = counts[line["domain"], line["problem"]][labels.index(label)]
-                count[0] += line["correct"]
-                count[1] += 1
+    for place, label in enumerate(labels):
+        for seed in found.records.seeds(label):
+            for (domain, mode), own in found.records.runs[label, seed].items.items():
+                if mode == "sampled":
+                    for problem, right, judged in zip(own.problems.tolist(), own.correct, own.n, strict=True):
+                        count = counts[domain, problem][place]
+                        count[0] += int(right)
+                        count[1] += int(judged)
     return {key: [(right, judged) for right, judged in own] for key, own in counts.items()}
 
 

@@ -12,14 +12,20 @@ In this order (`draw_all`):
 7. performance_profile: share of runs above an accuracy
 8. credit_heatmap: token credit of one completion under each method
 
+Where there are many runs, worker processes draw (`drawing`); the files are the same.
+
 A figure whose numbers were not recorded, or that has no threshold, is left out. `CAPTIONS` says of each stem
 what is shown and how to read it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+from harness.compare.load import ALONE, WORKERS
 from harness.compare.plots import curves as _curves
 from harness.compare.plots.curves import learning_curves
 from harness.compare.plots.endpoint import CAPTIONS as _ENDPOINT
@@ -40,8 +46,8 @@ from harness.compare.plots.threshold import tokens_to_threshold
 from harness.compare.scores import Findings
 
 __all__ = [
-    "BASELINE_COLOUR", "CAPTIONS", "COLOURS", "FIGURES", "STYLE", "draw_all", "endpoint", "learning_curves", "save",
-    "styles",
+    "BASELINE_COLOUR", "CAPTIONS", "COLOURS", "FIGURES", "STYLE", "draw_all", "drawing", "endpoint", "learning_curves",
+    "save", "styles",
 ]  # fmt: skip
 
 FIGURES = (
@@ -56,3 +62,28 @@ CAPTIONS: dict[str, str] = (
 def draw_all(found: Findings, out: Path) -> list[Path]:
     """Draws every figure into the folder `out`, which exists; the files in the order of the list above."""
     return [path for draw in FIGURES for path in draw(found, out)]
+
+
+@contextmanager
+def drawing(found: Findings, out: Path) -> Iterator[Callable[[], list[Path]]]:
+    """Has every figure drawn as `draw_all` does; yields a function that waits for the files.
+
+    With many runs by worker processes, so that the caller can go on with something else meanwhile.
+    """
+    if len(found.records.runs) <= ALONE:
+        yield lambda: draw_all(found, out)
+        return
+    with ProcessPoolExecutor(WORKERS, initializer=_remember, initargs=(found, out)) as pool:
+        drawn = [pool.submit(_draw, place) for place in range(len(FIGURES))]
+        yield lambda: [path for one in drawn for path in one.result()]
+
+
+_given: list = []  # of a worker process: findings and folder, handed over once instead of with each figure
+
+
+def _remember(*given: object) -> None:
+    _given[:] = given
+
+
+def _draw(place: int) -> list[Path]:
+    return FIGURES[place](*_given)

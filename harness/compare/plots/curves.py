@@ -53,10 +53,13 @@ Drawn = Mapping[tuple[str, str, str], Curve]
 def curves(found: Findings) -> dict[tuple[str, str, str], Curve]:
     """(label, domain, axis) -> its curve."""
     collected = {}
-    for (label, domain), lines in sampled_curve(found.records.evals).groupby(["label", "domain"]):
-        runs = [(seed, run) for seed, run in lines.groupby("seed")]
+    whole = sampled_curve(found.records.evals)
+    for (label, domain), lines in whole.groupby(["label", "domain"]):  # sorted by seed, then step
+        seeds, starts = np.unique(lines["seed"].to_numpy(), return_index=True)
+        accuracy = np.split(lines["avg"].to_numpy(), starts[1:])
         for axis, column in AXES.items():
-            own = {seed: (run[column].to_numpy(dtype=float), run["avg"].to_numpy()) for seed, run in runs}
+            x = np.split(lines[column].to_numpy(dtype=float), starts[1:])
+            own = dict(zip(seeds.tolist(), zip(x, accuracy, strict=True), strict=True))
             collected[label, domain, axis] = Curve(own, *mean_curve(list(own.values()), found.alpha))
     return {
         key: collected[key]

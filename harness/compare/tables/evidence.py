@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,10 @@ from harness.compare.tables.table import NONE, Table, bracketed, percent, plain
 
 MEASURES = {END: "end point", AULC: "AULC"}
 POINTS = (1, 2, 5)  # differences whose price in seeds is told
+SAID = {
+    "gain_a": "gain of {a}", "gain_b": "gain of {b}", "gain_ab": "gain of both", "main_a": "main effect of {a}",
+    "main_b": "main effect of {b}", "interaction": "interaction",
+}  # fmt: skip
 LEAST = 2  # seeds from which a standard deviation can be taken
 MANY = 1000  # seeds beyond which the number says no more than "too many"
 
@@ -121,17 +127,35 @@ def cells_table(found: Findings) -> Table:
 
 def counts(found: Findings, label: str, domain: str, mode: str = "sampled") -> tuple[np.ndarray, np.ndarray]:
     """Right and judged completions (seeds, problems) on the test problems that all the method's finished runs have."""
-    frames = []
-    for seed in (seed for seed in found.records.seeds(label) if not found.records.runs[label, seed].why):
-        own = found.records.runs[label, seed].counts.get((domain, mode))
-        if own is not None:  # a run that kept no completions has none to count
-            frames.append(own[["correct", "n"]])
-    if not frames:
+    runs = (found.records.runs[label, seed] for seed in found.records.seeds(label))
+    # a run that kept no completions has none to count
+    pools = [run.items[domain, mode] for run in runs if not run.why and (domain, mode) in run.items]
+    if not pools:
         return np.empty((0, 0)), np.empty((0, 0))
-    shared = sorted(set.intersection(*(set(own.index) for own in frames)))
-    stacked = np.stack([own.loc[shared].to_numpy() for own in frames])
-    judged = stacked[:, :, 1].sum(axis=1) > 0  # a seed of which no completion could be judged has no accuracy
-    return stacked[judged, :, 0], stacked[judged, :, 1]
+    shared = reduce(np.intersect1d, [own.problems for own in pools])
+    places = [np.searchsorted(own.problems, shared) for own in pools]
+    correct, n = (
+        np.stack([getattr(own, name)[place] for own, place in zip(pools, places, strict=True)])
+        for name in ("correct", "n")
+    )
+    judged = n.sum(axis=1) > 0  # a seed of which no completion could be judged has no accuracy
+    return correct[judged], n[judged]
+
+
+def paired_items(found: Findings, label: str, seed: int, mode: str) -> dict[str, np.ndarray]:
+    """Problems that both the method's and the baseline's run of a seed were judged on: domain, problem, and the shares
+    of right completions, ours and theirs.
+    """
+    ours, theirs = (found.records.runs[name, seed].items for name in (label, found.baseline))
+    parts = []
+    for key in sorted(key for key in ours.keys() & theirs.keys() if key[1] == mode):
+        a, b = ours[key], theirs[key]
+        shared, i, j = np.intersect1d(a.problems, b.problems, assume_unique=True, return_indices=True)
+        both = (a.n[i] > 0) & (b.n[j] > 0)
+        shared, i, j = shared[both], i[both], j[both]
+        parts.append((np.full(len(shared), key[0], dtype=object), shared, a.correct[i] / a.n[i], b.correct[j] / b.n[j]))
+    columns = zip(*parts, strict=True) if parts else [[np.empty(0)]] * 4
+    return dict(zip(("domain", "problem", "ours", "theirs"), map(np.concatenate, columns), strict=True))
 
 
 def items_table(found: Findings) -> Table:
@@ -143,19 +167,16 @@ def items_table(found: Findings) -> Table:
         shared = sorted(set(found.records.seeds(label)) & set(found.records.seeds(found.baseline)))
         sampled = []
         for seed in shared:
-            ours, theirs = (found.records.runs[name, seed].items for name in (label, found.baseline))
-            both = ours.merge(theirs, on=["domain", "problem", "mode"], suffixes=("", "_base"))
-            both = both[(both["n"] > 0) & (both["n_base"] > 0)]
-            greedy = both[both["mode"] == "greedy"]
-            if len(greedy):
-                own = mcnemar(greedy["correct"].to_numpy() > 0, greedy["correct_base"].to_numpy() > 0)
+            greedy = paired_items(found, label, seed, "greedy")
+            if len(greedy["ours"]):
+                own = mcnemar(greedy["ours"], greedy["theirs"])
                 pairs.append((label, seed, own.b, own.c, own.p))
-            rest = both[both["mode"] == "sampled"]
-            gap = rest["correct"] / rest["n"] - rest["correct_base"] / rest["n_base"]
-            if len(rest):
-                sampled.append(rest[["domain", "problem"]].assign(gap=gap))
+            rest = paired_items(found, label, seed, "sampled")
+            if len(rest["ours"]):
+                sampled.append((rest["domain"], rest["problem"], rest["ours"] - rest["theirs"]))
         if sampled:
-            problems = pd.concat(sampled).groupby(["domain", "problem"])["gap"].mean()
+            columns = zip(("domain", "problem", "gap"), map(np.concatenate, zip(*sampled, strict=True)), strict=True)
+            problems = pd.DataFrame(dict(columns)).groupby(["domain", "problem"])["gap"].mean()
             size = problems.groupby("domain").transform("size")
             weights = (1 / (size * problems.index.get_level_values("domain").nunique())).to_numpy()
             gaps = problems.to_numpy()
@@ -195,7 +216,7 @@ def factors_table(result: TwoByTwos) -> Table:
     own = result.rows[result.rows["domain"] == ALL]
     for (a, b, metric), cells in own.groupby(["a", "b", "metric"], sort=False):
         for cell in cells.to_dict("records"):
-            what = cell["contrast"].replace("_", " ")
+            what = SAID[cell["contrast"]].format(a=a, b=b)
             last = cell["verdict"] if cell["contrast"] == "interaction" else NONE
             gap = bracketed(cell["mean"], cell["low"], cell["high"], signed=True)
             p = plain(cell["p_holm"])

@@ -138,7 +138,7 @@ def test_nothing_to_add():
 
 
 def test_losses_do_not_count_as_gains():
-    assert interaction(*cells(-0.2, -0.1, -0.3)).reason == "no resolved gain to add"
+    assert interaction(*cells(-0.2, -0.1, -0.3)).reason == "no two gains to add: both changes harm by themselves"
 
 
 def test_few_seeds():
@@ -281,3 +281,10 @@ def test_wrong_factors(tree, factors, message):
     write(tree)
     with pytest.raises(UsageError, match=message):
         squares(tree, factors)
+
+
+def test_a_resolved_loss_is_not_called_an_unresolved_gain():
+    noise = np.array([0.0, 0.01, -0.01, 0.005, -0.005])
+    base = np.full(5, 0.5)
+    found = interaction(base, base + 0.1 + noise, base - 0.1 + noise, base + noise[::-1])
+    assert (found.verdict, found.reason) == ("not resolved", "no two gains to add: the second change harms by itself")

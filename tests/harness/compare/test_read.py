@@ -106,14 +106,26 @@ def test_an_accuracy_above_one_is_a_hole(tree):
 
 def test_counts_per_problem(tree):
     folder = tree.run(end=0.7, greedy=0.8, gap=0.1, problems=2, samples=5)
-    items = read_items(folder).set_index(["domain", "problem", "mode"])
+    items = read_items(folder)
+    assert list(items) == [("code", "greedy"), ("code", "sampled"), ("math", "greedy"), ("math", "sampled")]
     # math: 0.8 of ten sampled completions are right, so both problems in four samples of five; greedily 0.9 of 2
-    assert items.loc[("math", "math-test-0", "sampled")].tolist() == [5, 4]
-    assert items.loc[("math", "math-test-1", "sampled")].tolist() == [5, 4]
-    assert items.loc[("math", "math-test-1", "greedy")].tolist() == [1, 1]
+    sampled = items["math", "sampled"]
+    assert sampled.problems.tolist() == ["math-test-0", "math-test-1"]
+    assert (sampled.n.tolist(), sampled.correct.tolist()) == ([5, 5], [4, 4])
+    assert items["math", "greedy"].n.tolist() == [1, 1] and items["math", "greedy"].correct[1] == 1
     # code: 0.6 of ten: three right each
-    assert items["correct"].sum() == 8 + 6 + 2 + 1 and len(items) == 2 * 2 * 2
-    assert load(tree.root).runs["grpo-aaaaaaaa", 0].items.equals(items.reset_index())
+    assert sum(own.correct.sum() for own in items.values()) == 8 + 6 + 2 + 1
+    read = load(tree.root).runs["grpo-aaaaaaaa", 0].items
+    assert [own.correct.tolist() for own in read.values()] == [own.correct.tolist() for own in items.values()]
+
+
+def test_problems_are_sorted_whatever_the_order_of_the_lines(tree):
+    path = tree.run(problems=3, samples=2) / "samples.jsonl"
+    before = read_items(path.parent)
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    for key, own in read_items(path.parent).items():
+        assert own.problems.tolist() == before[key].problems.tolist() == sorted(own.problems)
+        assert own.correct.tolist() == before[key].correct.tolist()
 
 
 def test_completions_without_a_verdict_are_not_judged(tree):
@@ -122,8 +134,8 @@ def test_completions_without_a_verdict_are_not_judged(tree):
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     lines[0] |= {"correct": None, "error": "time-out"}
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    first = read_items(folder).query("domain == 'math' and mode == 'sampled'")
-    assert first[["n", "correct"]].values.tolist() == [[3, 2]]
+    first = read_items(folder)["math", "sampled"]
+    assert (first.n.tolist(), first.correct.tolist()) == ([3], [2])
     path.write_text(json.dumps(lines[1] | {"correct": "yes"}) + "\n")
     with pytest.raises(RecordError, match="samples.jsonl line 1: correct is 'yes'"):
         read_items(folder)

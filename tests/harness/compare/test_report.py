@@ -5,7 +5,7 @@ import pytest
 from harness.compare.fairness import FACTORS
 from harness.compare.load import UsageError
 from harness.compare.plots.heatmap import read_credit
-from harness.compare.report import Question, arrange, control, find, summary, verdicts, write
+from harness.compare.report import Question, arrange, control, find, summary, tables_of, verdicts, write
 from harness.compare.report import compose as composed
 
 QUESTION = Question("grpo", FACTORS, None, 0.05, "python -m harness.compare runs=results/demo")
@@ -14,7 +14,7 @@ CLEAR = [0.1, 0.11, 0.12, 0.13, 0.14]
 
 
 def compose(found, question):
-    return composed(found, question, arrange(found, None, []), None)
+    return composed(found, question, arrange(tables_of(found, None), []), None)
 
 
 def test_verdict_sentence(tree):
@@ -127,7 +127,7 @@ def test_damaged_completions_are_a_hole_and_damaged_credit_or_none_is_not(tree):
     (hole,) = found.records.holes
     assert (hole.seed, hole.why) == (1, "samples.jsonl line 1 is not JSON (cut short?)")
     assert read_credit(tree.folder("lampo", 2)) == []
-    tables = {table.stem: table for section in arrange(found, None, []) for table in section.tables}
+    tables = {table.stem: table for section in arrange(tables_of(found, None), []) for table in section.tables}
     assert [line[1] for line in tables["items"].rows if line[0] == "lampo"] == ["3"]  # of five seeds
 
 
@@ -137,8 +137,8 @@ def test_an_interrupted_run_that_is_let_in_has_no_items(tree):
     folder.joinpath("STATUS").write_text("running")
     folder.joinpath("samples.jsonl").unlink()
     found = find(tree.root, replace(QUESTION, allow=("incomplete",)))
-    assert found.records.runs["lampo-bbbbbbbb", 4].items.empty
-    tables = {table.stem: table for section in arrange(found, None, []) for table in section.tables}
+    assert not found.records.runs["lampo-bbbbbbbb", 4].items
+    tables = {table.stem: table for section in arrange(tables_of(found, None), []) for table in section.tables}
     assert [line[2] for line in tables["cells"].rows if line[0] == "lampo"] == ["4", "4"]
 
 

@@ -26,6 +26,7 @@ from harness.compare.tables import (
     speed_table,
     tokens,
 )
+from harness.compare.tables.evidence import counts, paired_items
 
 
 def found(tree, threshold=None):
@@ -181,6 +182,28 @@ def test_items_by_hand(tree):
     assert (mcnemar["won"], mcnemar["lost"], mcnemar["p"]) == (2, 1, 1.0)
     # differences 1, 1, 0, -1: mean 1/4; of 8 sign flips all have |sum| >= 1
     assert permutation["diff"] == pytest.approx(0.25) and permutation["p"] == 1.0
+
+
+def test_runs_with_other_problems_meet_on_those_they_share(tree):
+    def record(name, seed, right):
+        lines = [
+            {"step": 20, "split": "test", "mode": mode, "domain": "math", "problem": problem, "sample": 0,
+             "text": "", "answer": "", "correct": correct}
+            for mode in ("sampled", "greedy") for problem, correct in right.items()
+        ]  # fmt: skip
+        path = tree.run(name, seed, domains=("math",)) / "samples.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    record("grpo", 0, {"d": True, "b": False, "a": True})
+    record("grpo", 1, {"b": True, "c": False, "d": None})
+    record("lampo", 0, {"c": True, "b": True, "d": False})
+    page = found(tree)
+    correct, n = counts(page, page.baseline, "math")  # b and d, in this order
+    assert (correct.tolist(), n.tolist()) == ([[0, 1], [1, 0]], [[1, 1], [1, 0]])
+    pairs = paired_items(page, page.labels[1], 0, "greedy")
+    assert pairs["problem"].tolist() == ["b", "d"]
+    assert (pairs["ours"].tolist(), pairs["theirs"].tolist()) == ([1, 0], [0, 1])
+    assert paired_items(page, page.labels[1], 0, "best")["ours"].size == 0
 
 
 def test_a_table_in_three_forms(tmp_path):

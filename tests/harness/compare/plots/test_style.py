@@ -3,7 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from harness.compare.plots import BASELINE_COLOUR, COLOURS, draw_all, style, styles
+from harness.compare import plots
+from harness.compare.plots import BASELINE_COLOUR, COLOURS, draw_all, drawing, style, styles
 from harness.compare.plots.style import POINTS, end_points, thin, unit
 
 
@@ -55,6 +56,24 @@ def test_same_input_gives_the_same_bytes_without_dates(found, tmp_path):
         content = path.read_bytes()
         assert content == (folders[1] / path.name).read_bytes(), path.name
         assert not re.search(rb"<dc:date>|Matplotlib v|Software", content)
+
+
+def test_worker_processes_draw_the_same_bytes(found, tmp_path, monkeypatch):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    alone = draw_all(found, folders[0])
+    monkeypatch.setattr(plots, "ALONE", 0)
+    with drawing(found, folders[1]) as drawn:
+        assert [path.name for path in drawn()] == [path.name for path in alone]
+    for path in alone:
+        assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path.name
+
+
+def test_a_figure_that_fails_in_a_worker_fails_the_comparison(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "ALONE", 0)
+    with pytest.raises(OSError, match="missing"), drawing(found, tmp_path / "missing") as drawn:
+        drawn()
 
 
 def test_axes_of_accuracies_end_where_accuracies_do():
