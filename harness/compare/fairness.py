@@ -142,7 +142,8 @@ def notes(records: Records) -> list[str]:
     else:
         found.append(
             f"The runs start from {len(policies)} base policies; intervals count seeds as independent, so where "
-            "several seeds share a policy they are about these policies, and narrower than one about new ones would be."
+            "several seeds share a policy they are about these policies; the table By base policy has the interval "
+            "over policies."
         )
     shared = {bool(run.env["common_random_numbers"]) for run in runs}
     if shared == {True}:

@@ -126,6 +126,7 @@ def tables_of(found: Findings, square: TwoByTwos | None) -> dict[str, list[Table
         ("Learning curves", [tables.speed_table(found, *domains)]),
         *([("The 2×2", [tables.factors_table(square)])] if square and square.squares else []),
         *([("What was tuned", [tables.tuning_table(found)])] if len(found.records.tuning) else []),
+        ("By base policy", [tables.policies_table(found)]),
         ("At equal cost", [tables.budget_table(found)]),
         ("Cost", [cost]),
         ("Stability", [stability]),

@@ -6,6 +6,7 @@ import pytest
 
 from harness.compare.fairness import FACTORS, notes
 from harness.compare.report import Question, find
+from harness.compare.scores import END
 from harness.compare.tables import (
     Table,
     aggregate_table,
@@ -22,6 +23,7 @@ from harness.compare.tables import (
     items_table,
     markdown,
     percent,
+    policies_table,
     power_table,
     speed_table,
     tokens,
@@ -204,6 +206,25 @@ def test_runs_with_other_problems_meet_on_those_they_share(tree):
     assert pairs["problem"].tolist() == ["b", "d"]
     assert (pairs["ours"].tolist(), pairs["theirs"].tolist()) == ([1, 0], [0, 1])
     assert paired_items(page, page.labels[1], 0, "best")["ours"].size == 0
+
+
+def test_base_policies_by_hand(tree):
+    shifts = [0.02, 0.04, 0.06, 0.08, 0.10, 0.12]
+    for seed, shift in enumerate(shifts):
+        policy = {"policy_hash": "ab"[seed % 2]}
+        tree.run("grpo", seed, end=0.5 + seed / 100, env=policy)
+        tree.run("lampo", seed, end=0.5 + seed / 100 + shift, env=policy)
+    table = policies_table(found(tree))
+    own = table.numbers[table.numbers["metric"] == END]
+    # policy a: 2, 6 and 10 points, mean 6; b: 4, 8 and 12, mean 8; their mean 7, SD √2, so 7 ± t(1 df)·1
+    assert own["policy"].tolist() == ["a", "b"] and own["diff"].tolist() == pytest.approx([0.06, 0.08])
+    assert own[["mean", "low", "high"]].iloc[0].tolist() == pytest.approx([0.07, 0.07 - 0.127062, 0.07 + 0.127062])
+    assert [row[3] for row in table.rows if row[1] == "end point"] == ["+6.0, +8.0"]
+
+
+def test_one_base_policy_makes_no_table_of_them(tree):
+    tree.sweep({"lampo": [0.02, 0.05, 0.0]})
+    assert policies_table(found(tree)).rows == [] and policies_table(found(tree)).note == ""
 
 
 def test_a_table_in_three_forms(tmp_path):
