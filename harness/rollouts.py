@@ -26,11 +26,15 @@ LEAVE_AT = 0.2
 
 @dataclass(frozen=True)
 class Key:
-    """Names a completion's noise: problem, index in the group, and rollout batch (or evaluation)."""
+    """Names a completion's noise: problem, index in the group, and rollout batch (or evaluation).
+
+    first: how far into the stream its first token stands, for one that goes on from a prefix.
+    """
 
     problem: str
     sample: int
     step: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ class RolloutEngine:
 
     @staticmethod
     def _noise(keys: Sequence[Key], count: int, seed: int) -> Tensor:
-        return torch.from_numpy(np.stack([uniforms(seed, k.problem, k.sample, k.step, count) for k in keys]))
+        streams = [uniforms(seed, k.problem, k.sample, k.step, k.first + count)[k.first :] for k in keys]
+        return torch.from_numpy(np.stack(streams))
 
     @torch.no_grad()
     def _decode(
