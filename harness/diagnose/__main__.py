@@ -1,0 +1,201 @@
+"""Measure the token credit of methods against its true value, on the same rollouts of a frozen policy.
+
+    python -m harness.diagnose methods=[grpo,lampo,delta,oracle] suite.horizon=1
+    python -m harness.diagnose methods=[grpo,delta] checkpoint=results/late/grpo-1a2b/seed-0/checkpoint/checkpoint-60
+
+Nothing is trained. The policy completes a set of training problems; every prefix of every completion is valued by
+continuations (harness/diagnose/truth.py), so that the worth of each token is known up to a stated error; then every
+method gives its credit to the same completions and is scored (harness/diagnose/fidelity.py says how).
+
+    methods=[NAMES]        presets. Default: [grpo,lampo,delta,lampo_delta,oracle,random_advantage]
+    prompts=64             training problems, the domains in turn
+    completions=8          of each; a group
+    continuations=32       of each prefix, an even number: two halves
+    prompts_per_batch=8    what a method sees at once (DelTA's centroids are those of a batch); divides prompts
+    checkpoint=FOLDER      weights to diagnose in place of the policy's own: a run's checkpoint/checkpoint-<updates>, of
+                           which a run keeps several with '+trainer.extra.save_total_limit=100'
+    out=FOLDER             default: <results_dir>/diagnosis/<policy>-<hash of weights and settings>
+
+Everything else is a key or group of `python -m harness` (its --help lists them), such as suite.horizon=1, policy=hf,
+trainer.temperature=0.7, seed=3 (the rollouts' and continuations' noise, and the order of problems).
+
+Writes to the folder, one line a prompt as it goes: truth.jsonl; at the end fidelity.csv, credit.jsonl, diagnosis.md and
+heatmap_<n>.png/.svg/.csv. The same command goes on where it was interrupted. The number of continuations is printed
+before they are sampled. Exit codes: 0 written, 2 refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.check import check, check_parts
+from harness.compose import composer
+from harness.diagnose import drawing, report
+from harness.diagnose.scoring import credits
+from harness.errors import ConfigError, nearest
+from harness.judge import Judge
+from harness.policy import Policy
+from harness.rollouts import RolloutEngine
+from harness.run import seed_everything
+
+CONFIG = "diagnosis.json"
+
+
+@dataclass
+class Options:
+    """The command line, as described at the top of this file."""
+
+    methods: list[str] = field(
+        default_factory=lambda: ["grpo", "lampo", "delta", "lampo_delta", "oracle", "random_advantage"]
+    )
+    prompts: int = 64
+    completions: int = 8
+    continuations: int = 32
+    prompts_per_batch: int = 8
+    checkpoint: str | None = None
+    out: str | None = None
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """The command's own options, and overrides for the harness's configuration. Raises ConfigError."""
+    names = [entry.name for entry in fields(Options)]
+    own = [text for text in arguments if text.partition("=")[0] in names]
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_cli(own))
+        options: Options = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"cannot read {' '.join(own)}: {str(error).splitlines()[0]}") from error
+    for name, least in {"prompts": 2, "completions": 2, "continuations": 2, "prompts_per_batch": 1}.items():
+        if getattr(options, name) < least:
+            raise ConfigError(f"{name}={getattr(options, name)}: expected at least {least}")
+    if options.continuations % 2:
+        raise ConfigError(f"continuations={options.continuations}: expected an even number, for two halves")
+    if options.prompts % options.prompts_per_batch:
+        raise ConfigError(
+            f"prompts_per_batch={options.prompts_per_batch} does not divide prompts={options.prompts}"
+        )
+    if not options.methods or len(set(options.methods)) < len(options.methods):
+        raise ConfigError(f"methods={options.methods}: name each preset once, at least one")
+    rest = [text for text in arguments if text not in own]
+    for text in rest:
+        if text.partition("=")[0] == "method":
+            raise ConfigError(f"{text}: give methods=[…]. {nearest('methods', names)}")
+    overrides = [
+        f"trainer.prompts_per_step={options.prompts_per_batch}",
+        f"trainer.completions_per_prompt={options.completions}",
+        "trainer.updates_per_step=1",
+        *([f"policy.path={options.checkpoint}"] if options.checkpoint else []),
+        *rest,
+    ]
+    return options, overrides
+
+
+def configurations(options: Options, overrides: list[str]) -> dict[str, DictConfig]:
+    """Name of a preset -> its checked configuration. Raises ConfigError."""
+    found = {}
+    with composer() as compose:
+        for name in options.methods:
+            found[name] = compose([f"method={name}", *overrides, "method.dynamic_sampling=0"])
+    for cfg in found.values():
+        check(cfg)
+        check_parts(cfg, "method")
+    return found
+
+
+def diagnose(options: Options, overrides: list[str], command: str) -> report.Written:
+    """Draw, value, score and write."""
+    cfgs = configurations(options, overrides)
+    cfg = next(iter(cfgs.values()))
+    seed_everything(cfg.seed)
+    torch.set_num_threads(cfg.trainer.threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
+    policy: Policy = instantiate(cfg.policy)
+    suite = instantiate(cfg.suite, _convert_="all")
+    settings = _settings(options, cfg, policy)
+    folder = Path(options.out) if options.out else Path(cfg.results_dir, "diagnosis", _name(policy, settings))
+    _claim(folder, settings)
+    problems = list(islice(suite.training(cfg.seed), options.prompts))
+    judge = Judge(suite, problems, policy)
+    engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed, autocast=policy.autocast)
+    batches = drawing.draw(cfg, policy, engine, problems, options.completions, options.prompts_per_batch)
+    tokens = sum(batch.rollouts.tokens for batch in batches)
+    tell(
+        f"{len(problems)} prompts × {options.completions} completions, {tokens} tokens × {options.continuations} = "
+        f"{tokens * options.continuations} continuations at most; one that runs through the completion is not sampled "
+        "again"
+    )
+    truth = drawing.value(
+        cfg, policy, engine, judge, problems, batches, options.continuations, folder, tell
+    )
+    given = {}
+    for name, own in cfgs.items():
+        tell(f"credit of {name}")
+        seed_everything(own.seed)
+        given[name] = credits(own, policy, judge, batches, folder / "scratch")
+    return report.write(folder, problems, truth, given, command)
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _settings(options: Options, cfg: DictConfig, policy: Policy) -> dict[str, Any]:
+    """What decides rollouts and their true credit; methods and places may differ between commands."""
+    trainer = {name: cfg.trainer[name] for name in ("temperature", "max_completion_tokens")}
+    own = {name: getattr(options, name) for name in ("prompts", "completions", "continuations", "prompts_per_batch")}
+    suite = OmegaConf.to_container(cfg.suite, resolve=True)
+    return {"policy": policy.hash, "suite": suite, "seed": cfg.seed, **trainer, **own}
+
+
+def _name(policy: Policy, settings: dict[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return f"{policy.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or refuse one that holds another diagnosis."""
+    path = folder / CONFIG
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if differing := sorted(key for key in settings if there.get(key) != settings[key]):
+            raise ConfigError(f"{folder} holds a diagnosis with another {', '.join(differing)}: give another out=")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        options, overrides = parse(arguments)
+        written = diagnose(options, overrides, f"python -m harness.diagnose {shlex.join(arguments)}".strip())
+    except ConfigError as error:
+        print(f"harness.diagnose: {error}", file=sys.stderr)
+        return 2
+    print(written.table)
+    print(f"\nwritten to {written.folder}: {', '.join(path.name for path in written.files)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
