@@ -12,6 +12,10 @@ method gives its credit to the same completions and is scored (harness/diagnose/
     completions=8          of each; a group
     continuations=32       of each prefix, an even number: two halves
     prompts_per_batch=8    what a method sees at once (DelTA's centroids are those of a batch); divides prompts
+    reinforce=128          further training problems, for the large-sample REINFORCE gradient
+    held_out=24            problems of each domain's curve split, on which a small step is tried
+    step_length=0.1        of that step: the Euclidean norm of the change of all parameters
+    gradients=true         false: leave out what takes gradients of the whole policy, as for a large one
     checkpoint=FOLDER      weights to diagnose in place of the policy's own: a run's checkpoint/checkpoint-<updates>, of
                            which a run keeps several with '+trainer.extra.save_total_limit=100'
     out=FOLDER             default: <results_dir>/diagnosis/<policy>-<hash of weights and settings>
@@ -46,6 +50,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.check import check, check_parts
 from harness.compose import composer
 from harness.diagnose import drawing, report
+from harness.diagnose.directions import directions
 from harness.diagnose.scoring import credits
 from harness.errors import ConfigError, nearest
 from harness.judge import Judge
@@ -67,6 +72,10 @@ class Options:
     completions: int = 8
     continuations: int = 32
     prompts_per_batch: int = 8
+    reinforce: int = 128
+    held_out: int = 24
+    step_length: float = 0.1
+    gradients: bool = True
     checkpoint: str | None = None
     out: str | None = None
 
@@ -131,8 +140,9 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
     settings = _settings(options, cfg, policy)
     folder = Path(options.out) if options.out else Path(cfg.results_dir, "diagnosis", _name(policy, settings))
     _claim(folder, settings)
-    problems = list(islice(suite.training(cfg.seed), options.prompts))
-    judge = Judge(suite, problems, policy)
+    stream = suite.training(cfg.seed)
+    problems, more = list(islice(stream, options.prompts)), list(islice(stream, options.reinforce))
+    judge = Judge(suite, [*problems, *more], policy)
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed, autocast=policy.autocast)
     batches = drawing.draw(cfg, policy, engine, problems, options.completions, options.prompts_per_batch)
     tokens = sum(batch.rollouts.tokens for batch in batches)
@@ -149,7 +159,14 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
         tell(f"credit of {name}")
         seed_everything(own.seed)
         given[name] = credits(own, policy, judge, batches, folder / "scratch")
-    return report.write(folder, problems, truth, given, command)
+    extra = []
+    if options.gradients:
+        tell("gradients")
+        size, group = options.prompts_per_batch, options.completions
+        fresh = drawing.draw(cfg, policy, engine, more, group, size, first=len(problems))
+        held_out = suite.evaluation("curve", options.held_out)
+        extra = directions(cfg, policy, suite, judge, batches, fresh, truth, given, held_out, options.step_length)
+    return report.write(folder, problems, truth, given, extra, command)
 
 
 def tell(text: str) -> None:

@@ -25,14 +25,22 @@ TRUTH = "truth.jsonl"  # one line a prompt, in the order of the problems
 
 
 def draw(
-    cfg: DictConfig, policy: Policy, engine: RolloutEngine, problems: Sequence[Problem], group: int, size: int
+    cfg: DictConfig,
+    policy: Policy,
+    engine: RolloutEngine,
+    problems: Sequence[Problem],
+    group: int,
+    size: int,
+    first: int = 0,
 ) -> list[Batch]:
-    """Batches of `size` problems with `group` completions each, the same for the same call."""
+    """Batches of `size` problems with `group` completions each, the same for the same call. first: the number by which
+    the judge knows the first problem.
+    """
     batches = []
     for start in range(0, len(problems), size):
         own = problems[start : start + size]
         inputs = [
-            {"prompt": policy.message(p.prompt), "reference": p.reference, "problem": start + i}
+            {"prompt": policy.message(p.prompt), "reference": p.reference, "problem": first + start + i}
             for i, p in enumerate(own)
             for _ in range(group)
         ]
@@ -40,7 +48,7 @@ def draw(
         prompts = [ids for ids in policy.encode([p.prompt for p in own]) for _ in range(group)]
         limit, temperature = cfg.trainer.max_completion_tokens, cfg.trainer.temperature
         rollouts = engine.generate(prompts, keys, max_tokens=limit, temperature=temperature, keep_hidden=True)
-        batches.append(Batch(inputs, rollouts))
+        batches.append(Batch(inputs, prompts, rollouts))
     return batches
 
 

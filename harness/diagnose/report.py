@@ -30,6 +30,17 @@ is the same on every token has 0 there and an AUC of 0.5, permuted weights have 
 the largest |Δ|; **planted**: the tokens that the suite marks. Brackets: 95 % bootstrap over prompts; they are about
 this policy and not corrected for the number of cells. How each is computed: `harness/diagnose/fidelity.py`."""
 
+GRADIENTS = {
+    "cosine_true": "cosine to true credit's", "cosine_reinforce": "cosine to REINFORCE's",
+    "cosine_one_batch": "cosine of one batch's", "snr": "signal to noise", "step_gain": "reward gained by a step",
+}  # fmt: skip
+READ_GRADIENTS = """\
+Where the methods' expected policy gradients point: cosines of expectations, from batches whose noise is independent
+(they may exceed 1 by what is left of it), then what a single batch's gradient has of the true direction, the squared
+length of the expected gradient over one batch's noise, and the change of mean reward on held-out problems after one
+step of equal length along the mean gradient. Brackets: 95 %, jackknife over batches; of the last column over held-out
+problems. How each is computed: `harness/diagnose/gradient.py`, `harness/diagnose/step.py`."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -45,9 +56,12 @@ def write(
     problems: Sequence[Problem],
     truth: Sequence[Sequence[dict[str, Any]]],
     credit: Mapping[str, Sequence[np.ndarray]],
+    more: Sequence[pd.DataFrame],
     command: str,
 ) -> Written:
-    """truth: completions of each problem as in truth.jsonl; credit: of each method, completion by completion."""
+    """truth: completions of each problem as in truth.jsonl; credit: of each method, completion by completion; more:
+    further measures (method, measure, value, low, high), those of gradients.
+    """
     groups = [scored(completions) for completions in truth]
     frames, kept = [], {}
     for name, rows in credit.items():
@@ -58,8 +72,10 @@ def write(
             for own, completions in zip(kept[name], truth, strict=True)
         ]
         frames.append(fidelity(groups, judged).assign(method=name))
-    frame = pd.concat(frames, ignore_index=True)[["method", "measure", "value", "low", "high"]]
-    table = fidelity_table(frame)
+    frame = pd.concat([*frames, *more], ignore_index=True)[["method", "measure", "value", "low", "high"]]
+    shown = [fidelity_table(frame, SHOWN)]
+    if len(more):
+        shown.append(fidelity_table(frame, GRADIENTS))
     (folder / "fidelity.csv").write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write_credit(folder / "credit.jsonl", problems, kept)
     drawn = []
@@ -68,24 +84,27 @@ def write(
         title = f"{problems[problem].domain} problem {problems[problem].prompt}"
         drawn += heatmap(title, truth[problem][sample], rows, folder, f"heatmap_{number}")
     page = folder / "diagnosis.md"
-    page.write_text(_page(table, truth, drawn, command), encoding="utf-8")
-    return Written(folder, [page, folder / "fidelity.csv", folder / "credit.jsonl", *drawn], table.markdown())
+    page.write_text(_page(shown, truth, drawn, command), encoding="utf-8")
+    text = "\n\n".join(table.markdown() for table in shown)
+    return Written(folder, [page, folder / "fidelity.csv", folder / "credit.jsonl", *drawn], text)
 
 
-def fidelity_table(frame: pd.DataFrame) -> Table:
-    """A row a method, in their order."""
-    cells = frame.set_index(["method", "measure"])
+def fidelity_table(frame: pd.DataFrame, shown: Mapping[str, str]) -> Table:
+    """A row a method that has any of the measures, in their order. shown: measure -> head of its column."""
+    own = frame[frame["measure"].isin(shown)]
+    cells = own.set_index(["method", "measure"], drop=False)
     rows = [
-        (method, *(_cell(cells.loc[(method, measure)]) for measure in SHOWN))
-        for method in dict.fromkeys(frame["method"])
+        (method, *(_cell(cells.loc[(method, measure)]) for measure in shown))
+        for method in dict.fromkeys(own["method"])
     ]
-    return Table("fidelity", "Credit fidelity", ("method", *SHOWN.values()), rows, frame)
+    return Table("fidelity", "Credit fidelity", ("method", *shown.values()), rows, own)
 
 
 def _cell(row: pd.Series) -> str:
     if not np.isfinite(row["value"]):
         return NONE
-    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    form = "{:+.3f}" if row["measure"] == "step_gain" else "{:.2f}"
+    return f"{form.format(row['value'])} [{form.format(row['low'])}, {form.format(row['high'])}]"
 
 
 def _write_credit(path: Path, problems: Sequence[Problem], kept: Mapping[str, list[list[np.ndarray]]]) -> None:
@@ -114,7 +133,9 @@ def facts(truth: Sequence[Sequence[dict[str, Any]]]) -> dict[str, float]:
     }
 
 
-def _page(table: Table, truth: Sequence[Sequence[dict[str, Any]]], drawn: Sequence[Path], command: str) -> str:
+def _page(
+    shown: Sequence[Table], truth: Sequence[Sequence[dict[str, Any]]], drawn: Sequence[Path], command: str
+) -> str:
     own = facts(truth)
     resting = (
         f"{len(truth)} prompts, {own['completions']} completions that could be judged "
@@ -124,7 +145,9 @@ def _page(table: Table, truth: Sequence[Sequence[dict[str, Any]]], drawn: Sequen
         f"{100 * own['moved']:.0f} % of the tokens have |Δ̂| above 0.05."
     )
     maps = [f"![{path.stem}]({path.name})" for path in drawn if path.suffix == ".png"]
-    parts = ["# Credit against its true value", READ, table.markdown(), resting]
+    parts = ["# Credit against its true value", READ, shown[0].markdown(), resting]
+    if len(shown) > 1:
+        parts += ["## Gradients", READ_GRADIENTS, shown[1].markdown()]
     if maps:
         parts += ["## Completions", "First row: the true credit Δ̂. Underlined tokens are marked by the suite. Each row "
                   "is scaled by its own largest absolute value, given at its end.", *maps]  # fmt: skip

@@ -28,11 +28,12 @@ from methods import LiveBatch, Method
 
 @dataclass(frozen=True)
 class Batch:
-    """Rollouts of some prompts, `group` rows each, with their LM-head inputs. inputs: the rows as the trainer reads
-    them (prompt, reference, problem), one a completion.
+    """Rollouts of some prompts, a group of rows each, with their LM-head inputs. Of each row: inputs, as the trainer
+    reads it (prompt, reference, problem), and prompts, its token ids.
     """
 
     inputs: list[dict]
+    prompts: list[list[int]]
     rollouts: Rollouts
 
 

@@ -10,7 +10,10 @@ from harness.diagnose.__main__ import main, parse
 from harness.diagnose.heatmap import TRUE
 from harness.errors import ConfigError
 
-SMALL = ("prompts=6", "prompts_per_batch=3", "completions=4", "continuations=4", "suite.horizon=1")
+SMALL = (
+    "prompts=6", "prompts_per_batch=2", "completions=4", "continuations=4", "suite.horizon=1", "reinforce=6",
+    "held_out=2",
+)  # fmt: skip
 
 
 def run(capsys, *arguments):
@@ -62,6 +65,23 @@ def test_the_measures_know_their_controls(diagnosed):
     assert cells["grpo", "cosine_within"] == cells["zero", "cosine_within"] == 0
     assert cells["grpo", "auc_planted"] == 0.5 and cells["oracle", "auc_planted"] > 0.75
     assert cells["oracle", "cosine_within"] > 0.5
+
+
+def test_gradients_of_every_method_and_of_the_true_credit(diagnosed):
+    cells = pd.read_csv(diagnosed / "fidelity.csv").set_index(["method", "measure"])
+    assert cells.loc[("zero", "step_gain"), ["value", "low", "high"]].tolist() == [0, 0, 0]
+    for method in ("grpo", "oracle", "true credit"):
+        assert np.isfinite(cells.loc[(method, "step_gain"), "value"])
+    # ratio 1: FIPO's gradient is GRPO's
+    for measure in ("cosine_one_batch", "snr"):
+        grpo, fipo = (cells.loc[(method, measure), "value"] for method in ("grpo", "fipo"))
+        assert fipo == pytest.approx(grpo, rel=1e-3)
+    assert "cosine to REINFORCE's" in (diagnosed / "diagnosis.md").read_text()
+
+
+def test_gradients_can_be_left_out(tmp_path, capsys):
+    code, out, err = run(capsys, "methods=[grpo]", "gradients=false", f"out={tmp_path / 'a'}")
+    assert code == 0 and "REINFORCE" not in out and "gradients" not in err
 
 
 def test_the_heat_map_begins_with_the_truth(diagnosed):
