@@ -45,7 +45,7 @@ OWNED = {
     "chat_template_kwargs": "policy.template_options",
     "save_steps": "trainer.checkpoint_every",
     "save_strategy": "trainer.checkpoint_every",
-    "save_total_limit": "trainer.checkpoint_every",
+    "save_total_limit": "trainer.checkpoints_kept",
     "report_to": "trainer.report_to",
     "output_dir": "results_dir",
     "run_name": "experiment_name and label",

@@ -32,6 +32,7 @@ HOUSEKEEPING = (
     "tuned",
     "evaluation.shown_problems",
     "trainer.checkpoint_every",
+    "trainer.checkpoints_kept",
     "trainer.report_to",
     "trainer.dry_run",
 )
@@ -59,6 +60,7 @@ class Trainer:
     beta: float = at_least(0)
     max_grad_norm: float = above(0)
     checkpoint_every: int = at_least(1)
+    checkpoints_kept: int = at_least(0)
     report_to: list[str]
     threads: int = at_least(1)
     extra: dict[str, Any]

@@ -170,7 +170,7 @@ def trainer_settings(cfg: DictConfig) -> dict[str, Any]:
         remove_unused_columns=False,
         logging_steps=t.updates_per_step,
         save_steps=t.checkpoint_every * t.updates_per_step,
-        save_total_limit=1,
+        save_total_limit=t.checkpoints_kept or None,
         report_to=list(t.report_to) or "none",
         run_name=f"{cfg.experiment_name}/{cfg.label}/seed-{cfg.seed}",
         disable_tqdm=True,

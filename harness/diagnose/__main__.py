@@ -17,7 +17,7 @@ method gives its credit to the same completions and is scored (harness/diagnose/
     step_length=0.1        of that step: the Euclidean norm of the change of all parameters
     gradients=true         false: leave out what takes gradients of the whole policy, as for a large one
     checkpoint=FOLDER      weights to diagnose in place of the policy's own: a run's checkpoint/checkpoint-<updates>, of
-                           which a run keeps several with '+trainer.extra.save_total_limit=100'
+                           which a run keeps all with trainer.checkpoints_kept=0
     out=FOLDER             default: <results_dir>/diagnosis/<policy>-<hash of weights and settings>
 
 Everything else is a key or group of `python -m harness` (its --help lists them), such as suite.horizon=1, policy=hf,

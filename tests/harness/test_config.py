@@ -63,6 +63,7 @@ def test_label_leaves_out_where_and_when_a_run_is_kept():
         "n_jobs=1",
         "experiment_name=x",
         "trainer.checkpoint_every=3",
+        "trainer.checkpoints_kept=0",
     ):
         assert label("method=rloo", override) == plain, override
     assert label("method=rloo", "trainer.report_to=[trackio]") == plain
