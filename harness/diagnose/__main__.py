@@ -205,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         options, overrides = parse(arguments)
-        written = diagnose(options, overrides, f"python -m harness.diagnose {shlex.join(arguments)}".strip())
+        shown = shlex.join(text for text in arguments if not text.startswith("out="))
+        written = diagnose(options, overrides, f"python -m harness.diagnose {shown}".strip())
     except ConfigError as error:
         print(f"harness.diagnose: {error}", file=sys.stderr)
         return 2

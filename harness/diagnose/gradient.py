@@ -107,6 +107,7 @@ def gradient_fidelity(
         count = len(left)
         error = np.sqrt((count - 1) / count * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
         half = float(stdtrit(count - 1, 1 - alpha / 2)) * error
+        value = np.where(np.isfinite(half), value, np.nan)  # lost without one batch: no direction to speak of
         rows += [(name, m, v, v - h, v + h) for m, v, h in zip(MEASURES, value, half, strict=True)]
     return pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high"])
 

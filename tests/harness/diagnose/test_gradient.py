@@ -60,6 +60,14 @@ def test_no_gradient_has_no_direction():
     assert np.isnan(value["cosine_true"]) and np.isnan(value["snr"]) and value["cosine_one_batch"] == 0
 
 
+def test_a_direction_that_hangs_on_one_batch_is_none():
+    # E g squared from pairs: ((1, 0)·(1, 0) + 2·(1, 0)·(-0.4, 1)) / 3 > 0, but without the first batch it is negative
+    g = [torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]), torch.tensor([-0.4, 1.0])]
+    some = list(torch.eye(2)[[0, 0, 1]] + 1)
+    value, low, _ = table(gradient_fidelity({"g": g}, some, some), "g")
+    assert np.isnan(value["cosine_true"]) and np.isnan(low["cosine_true"]) and np.isfinite(value["cosine_one_batch"])
+
+
 def test_leave_one_out_by_hand():
     assert leave_one_out(np.array([1.0, 0.0, 0.0, np.nan])) == pytest.approx([1.0, -0.5, -0.5, 0.0])
     assert leave_one_out(np.array([1.0, np.nan])).tolist() == [0.0, 0.0]
