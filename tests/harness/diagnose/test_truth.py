@@ -87,3 +87,14 @@ def test_what_is_refused(engine):
         credit(engine, [[]])
     with pytest.raises(ValueError, match="without a verdict"):
         true_credit(engine, [ASK], [[A, Y, EOS]], [np.nan], judge, problem="p", worlds=2, max_tokens=LIMIT)
+
+
+def test_no_continuation_is_longer_than_a_completion_may_be(engine):
+    lengths = []
+
+    def measured(completions):
+        lengths.extend(map(len, completions))
+        return judge(completions)
+
+    true_credit(engine, [ASK], [[A, X]], [1.0], measured, problem="p", worlds=64, max_tokens=3)
+    assert max(lengths) == 3
