@@ -35,7 +35,7 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -52,13 +52,19 @@ from harness.compose import composer
 from harness.diagnose import drawing, report
 from harness.diagnose.directions import directions
 from harness.diagnose.scoring import credits
-from harness.errors import ConfigError, nearest
+from harness.errors import ConfigError
 from harness.judge import Judge
 from harness.policy import Policy
 from harness.rollouts import RolloutEngine
 from harness.run import seed_everything
+from harness.suites import Problem
 
 CONFIG = "diagnosis.json"
+OWN = {  # keys of the harness that this command sets itself
+    "method": "methods=[…]", "method.dynamic_sampling": "no fresh prompts", "trainer.updates_per_step": "no updates",
+    "trainer.prompts_per_step": "prompts_per_batch=", "trainer.completions_per_prompt": "completions=",
+}  # fmt: skip
+REPEATS = 10_000  # draws without a new problem before a suite counts as used up
 
 
 @dataclass
@@ -98,12 +104,16 @@ def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         raise ConfigError(
             f"prompts_per_batch={options.prompts_per_batch} does not divide prompts={options.prompts}"
         )
+    if options.gradients and min(options.prompts, options.reinforce) < 3 * options.prompts_per_batch:
+        raise ConfigError("gradients take three batches: prompts and reinforce of 3·prompts_per_batch at least")
+    if options.gradients and options.held_out < 1:
+        raise ConfigError(f"held_out={options.held_out}: expected at least 1, or gradients=false")
     if not options.methods or len(set(options.methods)) < len(options.methods):
         raise ConfigError(f"methods={options.methods}: name each preset once, at least one")
     rest = [text for text in arguments if text not in own]
     for text in rest:
-        if text.partition("=")[0] == "method":
-            raise ConfigError(f"{text}: give methods=[…]. {nearest('methods', names)}")
+        if (key := text.partition("=")[0]) in OWN:
+            raise ConfigError(f"{text}: give {OWN[key]} instead")
     overrides = [
         f"trainer.prompts_per_step={options.prompts_per_batch}",
         f"trainer.completions_per_prompt={options.completions}",
@@ -140,8 +150,8 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
     settings = _settings(options, cfg, policy)
     folder = Path(options.out) if options.out else Path(cfg.results_dir, "diagnosis", _name(policy, settings))
     _claim(folder, settings)
-    stream = suite.training(cfg.seed)
-    problems, more = list(islice(stream, options.prompts)), list(islice(stream, options.reinforce))
+    every = distinct(suite.training(cfg.seed), options.prompts + options.gradients * options.reinforce)
+    problems, more = every[: options.prompts], every[options.prompts :]
     judge = Judge(suite, [*problems, *more], policy)
     engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed, autocast=policy.autocast)
     batches = drawing.draw(cfg, policy, engine, problems, options.completions, options.prompts_per_batch)
@@ -167,6 +177,16 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
         held_out = suite.evaluation("curve", options.held_out)
         extra = directions(cfg, policy, suite, judge, batches, fresh, truth, given, held_out, options.step_length)
     return report.write(folder, problems, truth, given, extra, command)
+
+
+def distinct(stream: Iterator[Problem], count: int) -> list[Problem]:
+    """The first `count` different problems: one that comes again would bring the same completions."""
+    found: dict[str, Problem] = {}
+    for problem in islice(stream, count + REPEATS):
+        found.setdefault(problem.hash, problem)
+        if len(found) == count:
+            return list(found.values())
+    raise ConfigError(f"the suite has {len(found)} different training problems, {count} are asked for")
 
 
 def tell(text: str) -> None:

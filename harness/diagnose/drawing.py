@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from harness.diagnose.fidelity import Scored
 from harness.diagnose.scoring import Batch
 from harness.diagnose.truth import Truth, true_credit
 from harness.errors import ConfigError
-from harness.evaluation import check_error_share
 from harness.judge import Judge
 from harness.policy import Policy
 from harness.rollouts import Key, RolloutEngine
@@ -71,6 +71,13 @@ def value(
     known = _kept(folder / TRUTH)
     rows = [ids for batch in batches for ids in batch.rollouts.ids()]
     group, start = len(rows) // len(problems), time.perf_counter()
+    for number, line in enumerate(known):
+        ids = [completion["ids"] for completion in line["completions"]]
+        if line["problem"] != problems[number].hash or ids != rows[number * group : (number + 1) * group]:
+            raise ConfigError(
+                f"{folder / TRUTH} line {number + 1} holds other rollouts than this command draws here (made by "
+                "another version or on another machine?): give another out=, or delete the folder"
+            )
     done, tokens = 0, sum(map(len, rows[len(known) * len(rows) // len(problems) :]))
     with (folder / TRUTH).open("a", encoding="utf-8") as file:
         for number in range(len(known), len(problems)):
@@ -84,13 +91,6 @@ def value(
             done += sum(map(len, own))
             left = (time.perf_counter() - start) / done * (tokens - done)
             tell(f"prompt {number + 1}/{len(problems)}: true credit, about {left:.0f} s left")
-    for number, line in enumerate(known):
-        ids = [completion["ids"] for completion in line["completions"]]
-        if line["problem"] != problems[number].hash or ids != rows[number * group : (number + 1) * group]:
-            raise ConfigError(
-                f"{folder / TRUTH} line {number + 1} holds other rollouts than this command draws here (made by "
-                "another version or on another machine?): give another out=, or delete the folder"
-            )
     return [line["completions"] for line in known]
 
 
@@ -98,9 +98,11 @@ def _kept(path: Path) -> list[dict[str, Any]]:
     """Whole lines; one that was cut short by an interruption is taken off."""
     if not path.exists():
         return []
-    whole, newline, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    path.write_text(whole + newline, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
+    text = path.read_text(encoding="utf-8")
+    whole, newline, cut = text.rpartition("\n")
+    if cut:
+        os.truncate(path, len((whole + newline).encode()))
+    return [json.loads(line) for line in whole.split("\n") if line]  # a token may hold other line breaks
 
 
 def _valued(
@@ -117,9 +119,7 @@ def _valued(
         return policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     def rewards(ids: list[list[int]]) -> list[float]:
-        verdicts = judge.verdicts([number] * len(ids), texts(ids))
-        check_error_share(verdicts)
-        return [verdict.reward for verdict in verdicts]
+        return [verdict.reward for verdict in judge.verdicts([number] * len(ids), texts(ids))]
 
     verdicts = judge.verdicts([number] * len(rows), texts(rows))
     judged = [i for i, verdict in enumerate(verdicts) if np.isfinite(verdict.reward)]

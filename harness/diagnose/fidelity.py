@@ -21,6 +21,9 @@ spearman_within   mean over completions of the rank correlation of C and Δ̂, d
                   that is the same on all tokens ranks nothing, 0
 auc_decisive      chance that |C| of a decisive token exceeds that of another token of its completion, ties half;
                   decisive: |Δ| in the top tenth of all tokens, chosen by one half at a time, the mean over both
+                  (low-probability tokens have the noisier Δ̂ and pass the bound more often: of two methods without any
+                  sense of worth the one that follows surprisal scores higher, so read it beside cosine_within, which
+                  noise does not move)
 auc_planted       the same for the tokens that the suite marks: misconceptions and slips
 sign_decisive     share of decisive tokens with the sign of Δ by the other half, credit 0 counting half
 sign_planted      the same for marked tokens and the sign of their mark
@@ -73,7 +76,8 @@ def fidelity(
     """
     least = thresholds(prompts)
     pairs = [zip(group, given, strict=True) for group, given in zip(prompts, credit, strict=True)]
-    sums = np.array([np.sum([_sums(own, np.asarray(c, float), least) for own, c in pair], axis=0) for pair in pairs])
+    none = np.zeros(len(SUMS))  # of a prompt without a completion that could be judged
+    sums = np.array([sum((_sums(own, np.asarray(c, float), least) for own, c in pair), none) for pair in pairs])
     rng = np.random.Generator(np.random.Philox(seed))
     times = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     value, again = measures(sums.sum(axis=0)), measures(times @ sums)
@@ -111,11 +115,13 @@ def _cosine(product: np.ndarray, credit: np.ndarray, truth: np.ndarray) -> np.nd
 
 def _sums(own: Scored, c: np.ndarray, least: np.ndarray) -> np.ndarray:
     a, b = own.deltas
-    tokens, delta, size = len(c), (a + b) / 2, np.abs(c)
+    tokens, delta = len(c), (a + b) / 2
     if own.deltas.shape != (2, tokens) or own.marks.shape != (tokens,):
         raise ValueError(f"{tokens} tokens with credit, deltas {own.deltas.shape}, marks {own.marks.shape}")
-    mean, flat = c.mean(), np.ptp(c) == 0
-    inner = np.zeros(tokens) if flat else c - mean  # rounding must not look like a difference
+    mean = c.mean()
+    if np.ptp(c) <= 1e-12 * np.abs(c).max():  # rounding must not look like a difference
+        c = np.full(tokens, mean)
+    inner, size = c - mean, np.abs(c)
     within = [inner @ delta, inner @ inner, (a - a.mean()) @ (b - b.mean())]
     between = [tokens * mean * delta.mean(), tokens * mean**2, tokens * a.mean() * b.mean()]
     ranks = [0.0, 0.0, 0.0]

@@ -11,7 +11,9 @@ cosine_one_batch  mean over b of the plain cosine between g_b and the mean of g*
                   batch's step has of the right direction
 snr               |E g|² / tr Cov(g) of one batch
 
-Intervals: jackknife over batches with Student's t. Methods whose gradient has no resolvable direction have NaN cosines.
+Intervals: jackknife over the method's batches with Student's t; REINFORCE's batches stay, so that its noise, common to
+all methods, is in cosine_reinforce and not in its interval. cosine_one_batch is damped by the noise of g*, alike for
+all. Methods whose gradient has no resolvable direction have NaN cosines.
 """
 
 from __future__ import annotations

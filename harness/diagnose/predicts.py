@@ -31,10 +31,10 @@ LEAST = 4  # methods, for an interval
 def correlations(fidelity: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFrame:
     """Rows measure, n, rho, low, high, p. fidelity: method, measure, value; comparison: as in comparison.csv."""
     speed = comparison[(comparison["metric"] == AULC) & (comparison["domain"] == ALL)]
-    names = speed["label"].str.rpartition("-")[0]
+    names = speed["label"].str.rpartition("-")[0].str.partition("+")[0]
     if twice := sorted(names[names.duplicated()]):
         raise ConfigError(f"the comparison has {', '.join(twice)} more than once: compare one setting of each")
-    speeds = pd.Series(speed["mean"].to_numpy(), index=names)
+    speeds = pd.Series(speed["mean"].to_numpy(), index=names).dropna()
     rows = []
     for measure, own in fidelity.groupby("measure", sort=False):
         values = own.set_index("method")["value"].dropna()
@@ -54,6 +54,8 @@ def correlations(fidelity: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFra
         rng = np.random.Generator(np.random.Philox(0))
         tested = permutation_test((x,), rho, permutation_type="pairings", n_resamples=9999, rng=rng)
         rows.append((measure, n, value, np.tanh(z - half), np.tanh(z + half), tested.pvalue))
+    if not any(n for _, n, *_ in rows):
+        raise ConfigError("the diagnosis and the comparison share no preset")
     return pd.DataFrame(rows, columns=["measure", "n", "rho", "low", "high", "p"])
 
 

@@ -27,8 +27,9 @@ Each method gave credit to the same completions. Δ is what a token changed of t
 continuing the policy from every prefix. **Within** completions: do the tokens that mattered get the credit? Credit that
 is the same on every token has 0 there and an AUC of 0.5, permuted weights have 0 on average, the true credit 1.
 **Between**: do the completions that did better than expected get more of it? **Decisive**: the tenth of all tokens with
-the largest |Δ|; **planted**: the tokens that the suite marks. Brackets: 95 % bootstrap over prompts; they are about
-this policy and not corrected for the number of cells. How each is computed: `harness/diagnose/fidelity.py`."""
+the largest |Δ|, among which noise puts more unlikely tokens than belong there, so that surprisal is flattered;
+**planted**: the tokens that the suite marks. Brackets: 95 % bootstrap over prompts; they are about this policy and not
+corrected for the number of cells. How each is computed: `harness/diagnose/fidelity.py`."""
 
 GRADIENTS = {
     "cosine_true": "cosine to true credit's", "cosine_reinforce": "cosine to REINFORCE's",
@@ -38,8 +39,9 @@ READ_GRADIENTS = """\
 Where the methods' expected policy gradients point: cosines of expectations, from batches whose noise is independent
 (they may exceed 1 by what is left of it), then what a single batch's gradient has of the true direction, the squared
 length of the expected gradient over one batch's noise, and the change of mean reward on held-out problems after one
-step of equal length along the mean gradient. Brackets: 95 %, jackknife over batches; of the last column over held-out
-problems. How each is computed: `harness/diagnose/gradient.py`, `harness/diagnose/step.py`."""
+step of equal length along the mean gradient. Brackets: 95 %, jackknife over batches (REINFORCE's own noise is in the
+cosine, not in its bracket); of the last column over held-out problems. How each is computed:
+`harness/diagnose/gradient.py`, `harness/diagnose/step.py`."""
 
 
 @dataclass(frozen=True)

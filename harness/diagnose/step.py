@@ -38,6 +38,8 @@ def step_gains(
     rows = []
     for name, direction in directions.items():
         norm = direction.norm()
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient of {name} is not finite")
         gains = _rewards(cfg, policy, suite, problems, direction * (length / norm)) - before if norm > 0 else before * 0
         own = t_interval(gains[np.isfinite(gains)], alpha)
         rows.append((name, "step_gain", own.mean, own.low, own.high))

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.diagnose.__main__ import main, parse
+from harness.diagnose.__main__ import distinct, main, parse
 from harness.diagnose.heatmap import TRUE
 from harness.errors import ConfigError
+from harness.suites import Problem
 
 SMALL = (
     "prompts=6", "prompts_per_batch=2", "completions=4", "continuations=4", "suite.horizon=1", "reinforce=6",
@@ -125,6 +126,9 @@ def test_rollouts_that_differ_are_refused(diagnosed, tmp_path, capsys):
         (["prompts=10"], "prompts_per_batch=8 does not divide prompts=10"),
         (["methods=[grpo,grpo]"], "name each preset once"),
         (["method=grpo"], "give methods="),
+        (["trainer.completions_per_prompt=4"], "give completions= instead"),
+        (["reinforce=8"], "gradients take three batches"),
+        (["held_out=0"], "held_out=0: expected at least 1"),
         (["prompts=many"], "cannot read prompts=many"),
     ],
 )
@@ -141,3 +145,10 @@ def test_an_unknown_preset_is_named(capsys):
 def test_help_teaches(capsys):
     assert main(["--help"]) == 0
     assert "continuations=32" in capsys.readouterr().out
+
+
+def test_problems_that_come_again_are_drawn_once():
+    problems = [Problem(f"{i}?", "math") for i in range(3)]
+    assert [p.prompt for p in distinct(iter([problems[0], *problems]), 3)] == ["0?", "1?", "2?"]
+    with pytest.raises(ConfigError, match="has 3 different training problems, 4 are asked for"):
+        distinct(iter(problems * 9), 4)

@@ -80,6 +80,17 @@ def test_planted_tokens_by_hand():
     assert found["effective_tokens"] == pytest.approx(49 / (4 * 19))
 
 
+def test_a_prompt_without_a_judged_completion_is_no_hole():
+    one = scored([3, 0, 0])
+    found = fidelity([[one], []], [[np.array([1.0, 0, 2])], []]).set_index("measure")["value"]
+    assert found["cosine_between"] == pytest.approx(measured(one, [1, 0, 2])["cosine_between"])
+
+
+def test_rounding_is_no_difference_between_tokens():
+    found = measured(scored([3, 0, 0], marks=[1, 0, 0]), [0.1, 0.1 + 1e-17, 0.1 - 1e-16])
+    assert (found["cosine_within"], found["spearman_within"], found["auc_planted"]) == (0, 0, 0.5)
+
+
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="2 tokens with credit"):
         measured(scored([1, 0, 0]), [1, 0])
