@@ -175,7 +175,7 @@ class LearningCurve(TrainerCallback):
                     "reward": scored["rewards"][i].item(),
                     "correct": verdict.correct,
                     "tokens": [decode([token]) for token in ids],
-                    "credit": [round(value, 6) for value in credit[i, : len(ids)].tolist()],
+                    "credit": [round(value, 6) for value in credit.values[i, : len(ids)].tolist()],
                 }
             )
             seen[number] += 1

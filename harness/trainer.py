@@ -31,7 +31,7 @@ from harness.resampling import Reserve, with_variance
 from harness.rollouts import Key, RolloutEngine, Rollouts
 from harness.rows import prompt_key, recorded, trimmed
 from harness.work import rollout_batch
-from methods import LiveBatch, Method
+from methods import Credit, LiveBatch, Method
 
 COMMON_METRICS = ("advantage_rms", "credit_rms", "zero_variance_share", "unscorable")
 # How a loss over some of the rows relates to the loss over all of them: by rows, by tokens, or not at all
@@ -106,7 +106,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         self._loss_inputs: dict[str, Any] | None = None
         self._sampled: Rollouts | None = None
         self.scored: dict[str, Any] = {}
-        self.credited: tuple[list[dict], Tensor] | None = None  # rows of the last batch, credit (N, T)
+        self.credited: tuple[list[dict], Credit] | None = None  # rows of the last batch and their credit
 
     # Rollouts
 
@@ -249,7 +249,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             return output
         start, elsewhere = time.perf_counter(), sum(self.seconds.values())
         credit = self.method.credit(rollout_batch(self, inputs, output))
-        self.credited = (inputs, credit.values)
+        self.credited = (inputs, credit)
         rows, width = output["completion_ids"].shape
         first = self.accelerator.process_index * rows
         precision = torch.promote_types(self.model.dtype, torch.float32)

@@ -9,10 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Credit:
-    """values (N, T) float64, 0 outside the mask and in unscorable rows; metrics: numbers for the records."""
+    """values (N, T) float64, 0 outside the mask and in unscorable rows; metrics: numbers for the records.
+
+    state_values (N, T), of methods that estimate it: V̂(s_t), the reward expected before token t is drawn, NaN where the
+    method has no estimate. Nothing trains on it; harness.diagnose measures how good it is.
+    """
 
     values: Tensor
     metrics: Mapping[str, float] = field(default_factory=dict)
+    state_values: Tensor | None = None
 
     @classmethod
     def broadcast(cls, advantages: Tensor, mask: Tensor, **metrics: float) -> "Credit":

@@ -94,6 +94,7 @@ class Method:
         """
         shaped = batch if self.shaping is None else self._shaped(batch)
         credit = self._part("advantage", self.advantage, shaped)
+        state_values = credit.state_values
         count = int((shaped.mask & shaped.valid[:, None]).count_nonzero())  # a sum would hold integers
         spread, _ = deviations(shaped.grouped(shaped.rewards), shaped.grouped(shaped.valid))
         metrics = {
@@ -118,7 +119,7 @@ class Method:
         if self._sequence_level:
             self._check_constant_rows(values, shaped.mask)
         metrics["credit_rms"] = _rms(values, count)
-        return Credit(values, {name: float(value) for name, value in metrics.items()})
+        return Credit(values, {name: float(value) for name, value in metrics.items()}, state_values)
 
     def live(self, now: LiveBatch, values: Tensor) -> Credit:
         """The credit map of a micro-batch (B, T) float64 under current log-probs, from the frozen one.
@@ -205,6 +206,8 @@ class Method:
         if values.shape != mask.shape or values.dtype != torch.float64:
             expected, got = f"{tuple(mask.shape)} float64", f"{tuple(values.shape)} {values.dtype}"
             raise ValueError(f"{who}: values: expected {expected}, got {got}")
+        if credit.state_values is not None and (got := tuple(credit.state_values.shape)) != tuple(mask.shape):
+            raise ValueError(f"{who}: state_values: expected {tuple(mask.shape)}, got {got}")
         if values.requires_grad:
             raise ValueError(
                 f"{who}: values: carry a gradient; credit is a constant to the loss, so detach them"

@@ -12,7 +12,10 @@ method gives its credit to the same completions and is scored (harness/diagnose/
     completions=8          of each; a group
     continuations=32       of each prefix, an even number: two halves
     prompts_per_batch=8    what a method sees at once (DelTA's centroids are those of a batch); divides prompts
+    seeds=1                repetitions: seed, seed + 1, …, each with problems, rollouts and continuations of its own;
+                           from two on every interval is over seeds
     reinforce=128          further training problems, for the large-sample REINFORCE gradient
+    warm_up=128            further training problems, which a method that learns (a critic, a reward model) sees first
     held_out=24            problems of each domain's curve split, on which a small step is tried
     step_length=0.1        of that step: the Euclidean norm of the change of all parameters
     gradients=true         false: leave out what takes gradients of the whole policy, as for a large one
@@ -21,11 +24,12 @@ method gives its credit to the same completions and is scored (harness/diagnose/
     out=FOLDER             default: <results_dir>/diagnosis/<policy>-<hash of weights and settings>
 
 Everything else is a key or group of `python -m harness` (its --help lists them), such as suite.horizon=1, policy=hf,
-trainer.temperature=0.7, seed=3 (the rollouts' and continuations' noise, and the order of problems).
+trainer.temperature=0.7, seed=3 (the first seed of rollouts, continuations and the order of problems).
 
-Writes to the folder, one line a prompt as it goes: truth.jsonl; at the end fidelity.csv, credit.jsonl, diagnosis.md and
-heatmap_<n>.png/.svg/.csv. The same command goes on where it was interrupted. The number of continuations is printed
-before they are sampled. Exit codes: 0 written, 2 refused.
+Writes to the folder, one line a prompt as it goes: seed-<n>/truth.jsonl; at the end fidelity.csv, credit.jsonl,
+diagnosis.md, diagnosis.html and heatmap_<n>.png/.svg/.csv, and interaction.csv where the methods hold a 2×2 of two
+advantages and two weightings. The same command goes on where it was interrupted. The number of continuations is printed
+before they are sampled. Exit codes: 0 written, 1 the verifier failed too often, 2 refused.
 """
 
 from __future__ import annotations
@@ -35,9 +39,8 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +52,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.check import check, check_parts
 from harness.compose import composer
-from harness.diagnose import drawing, report
-from harness.diagnose.directions import directions
-from harness.diagnose.scoring import credits
-from harness.errors import ConfigError
-from harness.judge import Judge
+from harness.diagnose import report
+from harness.diagnose.look import Sizes, begin, measure
+from harness.errors import ConfigError, RunFailed
+from harness.evaluation import TooManyVerifierErrors
 from harness.policy import Policy
-from harness.rollouts import RolloutEngine
 from harness.run import seed_everything
-from harness.suites import Problem
 
 CONFIG = "diagnosis.json"
 OWN = {  # keys of the harness that this command sets itself
     "method": "methods=[…]", "method.dynamic_sampling": "no fresh prompts", "trainer.updates_per_step": "no updates",
     "trainer.prompts_per_step": "prompts_per_batch=", "trainer.completions_per_prompt": "completions=",
 }  # fmt: skip
-REPEATS = 10_000  # draws without a new problem before a suite counts as used up
 
 
 @dataclass
@@ -78,7 +77,9 @@ class Options:
     completions: int = 8
     continuations: int = 32
     prompts_per_batch: int = 8
+    seeds: int = 1
     reinforce: int = 128
+    warm_up: int = 128
     held_out: int = 24
     step_length: float = 0.1
     gradients: bool = True
@@ -95,7 +96,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         options: Options = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(f"cannot read {' '.join(own)}: {str(error).splitlines()[0]}") from error
-    for name, least in {"prompts": 2, "completions": 2, "continuations": 2, "prompts_per_batch": 1}.items():
+    least_of = {"prompts": 2, "completions": 2, "continuations": 2, "prompts_per_batch": 1, "seeds": 1, "warm_up": 0}
+    for name, least in least_of.items():
         if getattr(options, name) < least:
             raise ConfigError(f"{name}={getattr(options, name)}: expected at least {least}")
     if options.continuations % 2:
@@ -133,6 +135,8 @@ def configurations(options: Options, overrides: list[str]) -> dict[str, DictConf
     for cfg in found.values():
         check(cfg)
         check_parts(cfg, "method")
+    if next(iter(found.values())).policy.get("lora"):
+        raise ConfigError("policy.lora: a diagnosis takes copies of whole weights: merge the adapter, give checkpoint=")
     return found
 
 
@@ -140,53 +144,36 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
     """Draw, value, score and write."""
     cfgs = configurations(options, overrides)
     cfg = next(iter(cfgs.values()))
-    seed_everything(cfg.seed)
     torch.set_num_threads(cfg.trainer.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
+    seed_everything(cfg.seed)
     policy: Policy = instantiate(cfg.policy)
+    policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
     suite = instantiate(cfg.suite, _convert_="all")
     settings = _settings(options, cfg, policy)
     folder = Path(options.out) if options.out else Path(cfg.results_dir, "diagnosis", _name(policy, settings))
     _claim(folder, settings)
-    every = distinct(suite.training(cfg.seed), options.prompts + options.gradients * options.reinforce)
-    problems, more = every[: options.prompts], every[options.prompts :]
-    judge = Judge(suite, [*problems, *more], policy)
-    engine = RolloutEngine(policy.model, policy.tokenizer, seed=cfg.seed, autocast=policy.autocast)
-    batches = drawing.draw(cfg, policy, engine, problems, options.completions, options.prompts_per_batch)
-    tokens = sum(batch.rollouts.tokens for batch in batches)
+    sizes = Sizes(
+        prompts=options.prompts, completions=options.completions, continuations=options.continuations,
+        prompts_per_batch=options.prompts_per_batch, reinforce=options.reinforce * options.gradients,
+        warm_up=options.warm_up, held_out=options.held_out, step_length=options.step_length,
+    )  # fmt: skip
+    seeds = range(cfg.seed, cfg.seed + options.seeds)
+    looks = [begin(seed, cfgs, policy, suite, sizes) for seed in seeds]
+    tokens = sum(look.tokens for look in looks)
     tell(
-        f"{len(problems)} prompts × {options.completions} completions, {tokens} tokens × {options.continuations} = "
+        f"{'seeds' if options.seeds > 1 else 'seed'} {', '.join(map(str, seeds))}: {options.prompts} prompts × "
+        f"{options.completions} completions, {tokens} tokens × {options.continuations} = "
         f"{tokens * options.continuations} continuations at most; one that runs through the completion is not sampled "
         "again"
     )
-    truth = drawing.value(
-        cfg, policy, engine, judge, problems, batches, options.continuations, folder, tell
-    )
-    given = {}
-    for name, own in cfgs.items():
-        tell(f"credit of {name}")
-        seed_everything(own.seed)
-        given[name] = credits(own, policy, judge, batches, folder / "scratch")
-    extra = []
-    if options.gradients:
-        tell("gradients")
-        size, group = options.prompts_per_batch, options.completions
-        fresh = drawing.draw(cfg, policy, engine, more, group, size, first=len(problems))
-        held_out = suite.evaluation("curve", options.held_out)
-        extra = directions(cfg, policy, suite, judge, batches, fresh, truth, given, held_out, options.step_length)
-    return report.write(folder, problems, truth, given, extra, command)
-
-
-def distinct(stream: Iterator[Problem], count: int) -> list[Problem]:
-    """The first `count` different problems: one that comes again would bring the same completions."""
-    found: dict[str, Problem] = {}
-    for problem in islice(stream, count + REPEATS):
-        found.setdefault(problem.hash, problem)
-        if len(found) == count:
-            return list(found.values())
-    raise ConfigError(f"the suite has {len(found)} different training problems, {count} are asked for")
+    for number, look in enumerate(looks, start=1):
+        where = f"seed {look.seed} ({number}/{len(looks)}): " if len(looks) > 1 else ""
+        own = folder / f"seed-{look.seed}"
+        measure(look, policy, suite, sizes, own, lambda text, where=where: tell(where + text))
+    return report.write(folder, looks, options.warm_up, command)
 
 
 def tell(text: str) -> None:
@@ -196,7 +183,8 @@ def tell(text: str) -> None:
 def _settings(options: Options, cfg: DictConfig, policy: Policy) -> dict[str, Any]:
     """What decides rollouts and their true credit; methods and places may differ between commands."""
     trainer = {name: cfg.trainer[name] for name in ("temperature", "max_completion_tokens")}
-    own = {name: getattr(options, name) for name in ("prompts", "completions", "continuations", "prompts_per_batch")}
+    names = ("prompts", "completions", "continuations", "prompts_per_batch")
+    own = {name: getattr(options, name) for name in names}
     suite = OmegaConf.to_container(cfg.suite, resolve=True)
     return {"policy": policy.hash, "suite": suite, "seed": cfg.seed, **trainer, **own}
 
@@ -230,6 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"harness.diagnose: {error}", file=sys.stderr)
         return 2
+    except (RunFailed, TooManyVerifierErrors) as error:
+        print(f"harness.diagnose: {error}", file=sys.stderr)
+        return 1
     print(written.table)
     print(f"\nwritten to {written.folder}: {', '.join(path.name for path in written.files)}")
     return 0

@@ -1,64 +1,52 @@
-"""Gradients of a diagnosis: every method's on the valued batches, REINFORCE's on fresh ones, and a step along each."""
+"""Gradients of a look: every method's on the valued batches, REINFORCE's on fresh ones, and a step along each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from harness.diagnose.gradient import REINFORCE, TRUE, gradient_fidelity, gradients, leave_one_out
+from harness.diagnose.gradient import REINFORCE, TRUE, gradients, leave_one_out
 from harness.diagnose.scoring import Batch
 from harness.diagnose.step import step_gains
-from harness.judge import Judge
 from harness.policy import Policy
 from harness.suites import Problem, Suite
 
+if TYPE_CHECKING:
+    from harness.diagnose.look import Look
 
-def directions(
-    cfg: DictConfig,
-    policy: Policy,
-    suite: Suite,
-    judge: Judge,
-    batches: Sequence[Batch],
-    fresh: Sequence[Batch],
-    truth: Sequence[Sequence[dict[str, Any]]],
-    given: dict[str, list[np.ndarray]],
-    held_out: Sequence[Problem],
-    length: float,
-) -> list[pd.DataFrame]:
-    """Gradient fidelity, and what one step along each method's mean gradient gains."""
-    lines = [line for completions in truth for line in completions]
-    judged = [line["reward"] is not None for line in lines]
+
+def directions(look: Look, policy: Policy, suite: Suite, held_out: Sequence[Problem], length: float) -> None:
+    """Fill in the look's `gradients`, `fresh` and `gains`."""
+    cfg = next(iter(look.cfgs.values()))
+    lines = [line for completions in look.truth for line in completions]
     true = [
-        np.diff(np.mean(line["values"], axis=0)) if ok else np.zeros(len(line["ids"]))
-        for line, ok in zip(lines, judged, strict=True)
+        np.zeros(len(line["ids"])) if line["reward"] is None else np.diff(np.mean(line["values"], axis=0))
+        for line in lines
     ]
-    every = {**given, TRUE: true}
-    found: dict[str, list[Tensor]] = {name: [] for name in every}
+    every = {name: given.credit for name, given in look.given.items()} | {TRUE: true}
+    look.gradients = {name: [] for name in every}
     start = 0
-    for batch in batches:
+    for batch in look.batches:
         rows = slice(start, start := start + len(batch.inputs))
         own = _gradients(cfg, policy, batch, {name: credit[rows] for name, credit in every.items()})
         for name, gradient in own.items():
-            found[name].append(gradient)
-    far = []
-    for batch in fresh:
+            look.gradients[name].append(gradient)
+    look.fresh = []
+    for batch in look.further:
         ids = batch.rollouts.ids()
         texts = policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        verdicts = judge.verdicts([row["problem"] for row in batch.inputs], texts)
-        group = cfg.trainer.completions_per_prompt
-        rewards = np.array([verdict.reward for verdict in verdicts]).reshape(-1, group)
-        advantages = np.concatenate([leave_one_out(own) for own in rewards])
+        rewards = np.array(look.judge.reward(texts, [row["problem"] for row in batch.inputs]))
+        groups = rewards.reshape(-1, cfg.trainer.completions_per_prompt)
+        advantages = np.concatenate([leave_one_out(group) for group in groups])
         credit = [np.full(len(row), advantage) for row, advantage in zip(ids, advantages, strict=True)]
-        far.append(_gradients(cfg, policy, batch, {REINFORCE: credit})[REINFORCE])
-    means = {name: torch.stack(own).mean(dim=0) for name, own in found.items()}
-    gains = step_gains(cfg, policy, suite, held_out, means, length)
-    return [gradient_fidelity(found, found[TRUE], far), gains]
+        look.fresh.append(_gradients(cfg, policy, batch, {REINFORCE: credit})[REINFORCE])
+    means = {name: torch.stack(own).mean(dim=0) for name, own in look.gradients.items()}
+    look.gains = step_gains(cfg, policy, suite, held_out, means, length)
 
 
 def _gradients(

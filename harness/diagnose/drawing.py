@@ -119,7 +119,7 @@ def _valued(
         return policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     def rewards(ids: list[list[int]]) -> list[float]:
-        return [verdict.reward for verdict in judge.verdicts([number] * len(ids), texts(ids))]
+        return judge.reward(texts(ids), [number] * len(ids))
 
     verdicts = judge.verdicts([number] * len(rows), texts(rows))
     judged = [i for i, verdict in enumerate(verdicts) if np.isfinite(verdict.reward)]

@@ -13,19 +13,17 @@ of the true length, and
 
 is 1 for the true credit up to its noise, however few the continuations (and may exceed 1 by that noise).
 
-Measures (`MEASURES`), each with a bootstrap interval over prompts:
+Measures (`MEASURES`), each with a jackknife interval over prompts or seeds (`harness.diagnose.jackknife`):
 
 cosine_within, cosine_between  as above; 0 for credit without any such part
 spearman_within   mean over completions of the rank correlation of C and Δ̂, divided by the root of the reliability of
                   Δ̂'s ranks (Spearman-Brown from both halves): approximate where many tokens are worth the same; credit
                   that is the same on all tokens ranks nothing, 0
 auc_decisive      chance that |C| of a decisive token exceeds that of another token of its completion, ties half;
-                  decisive: |Δ| in the top tenth of all tokens, chosen by one half at a time, the mean over both
-                  (low-probability tokens have the noisier Δ̂ and pass the bound more often: of two methods without any
-                  sense of worth the one that follows surprisal scores higher, so read it beside cosine_within, which
-                  noise does not move)
+                  decisive: |Δ̂| in the top tenth of all tokens by each half alone, and of one sign in both (unlikely
+                  tokens have the noisier Δ̂, and by a single half, noise would pass for worth and flatter surprisal)
 auc_planted       the same for the tokens that the suite marks: misconceptions and slips
-sign_decisive     share of decisive tokens with the sign of Δ by the other half, credit 0 counting half
+sign_decisive     share of decisive tokens with the sign of Δ, credit 0 counting half
 sign_planted      the same for marked tokens and the sign of their mark
 share_decisive, share_planted  their part of Σ|C|
 effective_tokens  (Σ|C|)² / (T·Σ C²), mean over completions with credit: 1 is all tokens alike, 1/T a single one
@@ -37,11 +35,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import rankdata
 
-TOP = 0.1  # share of tokens that are decisive
-RESAMPLES = 2000
+from harness.diagnose.jackknife import Estimate, of_sums
+
+TOP = 0.1  # share of tokens with the largest |Δ̂|, among which the decisive ones are
 MEASURES = (
     "cosine_within", "cosine_between", "spearman_within", "auc_decisive", "auc_planted", "sign_decisive",
     "sign_planted", "share_decisive", "share_planted", "effective_tokens",
@@ -67,24 +65,19 @@ def thresholds(prompts: Sequence[Sequence[Scored]]) -> np.ndarray:
     return np.quantile(every, 1 - TOP, axis=1)
 
 
-def fidelity(
-    prompts: Sequence[Sequence[Scored]], credit: Sequence[Sequence[np.ndarray]], alpha: float = 0.05, seed: int = 0
-) -> pd.DataFrame:
-    """One row a measure: measure, value, low, high; NaN where nothing can be measured.
-
-    credit: of the same prompts and completions, (T,) each. low, high: percentile interval of a bootstrap over prompts.
-    """
+def prompt_sums(
+    prompts: Sequence[Sequence[Scored]], credit: Sequence[Sequence[np.ndarray]]
+) -> np.ndarray:
+    """(prompts, len(SUMS)) of the prompts of one seed. credit: of the same prompts and completions, (T,) each."""
     least = thresholds(prompts)
     pairs = [zip(group, given, strict=True) for group, given in zip(prompts, credit, strict=True)]
     none = np.zeros(len(SUMS))  # of a prompt without a completion that could be judged
-    sums = np.array([sum((_sums(own, np.asarray(c, float), least) for own, c in pair), none) for pair in pairs])
-    rng = np.random.Generator(np.random.Philox(seed))
-    times = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
-    value, again = measures(sums.sum(axis=0)), measures(times @ sums)
-    low, high = np.full((2, len(MEASURES)), np.nan)
-    some = np.isfinite(again).any(axis=0)
-    low[some], high[some] = np.nanquantile(again[:, some], [alpha / 2, 1 - alpha / 2], axis=0)
-    return pd.DataFrame({"measure": MEASURES, "value": value, "low": low, "high": high})
+    return np.array([sum((_sums(own, np.asarray(c, float), least) for own, c in pair), none) for pair in pairs])
+
+
+def fidelity(sums: np.ndarray, units: np.ndarray) -> Estimate:
+    """MEASURES of sums (n, len(SUMS)) of prompts; units (n,): prompts, or the seeds that they belong to."""
+    return of_sums(MEASURES, measures, sums, units)
 
 
 def measures(sums: np.ndarray) -> np.ndarray:
@@ -127,15 +120,13 @@ def _sums(own: Scored, c: np.ndarray, least: np.ndarray) -> np.ndarray:
     ranks = [0.0, 0.0, 0.0]
     if tokens > 2 and np.ptp(delta) > 0:
         ranks = [_spearman(c, delta), _spearman(a, b), 1.0]
-    decisive = [(np.abs(half) >= bound) & (half != 0) for half, bound in zip((a, b), least, strict=True)]
+    decisive = (np.abs(own.deltas) >= least[:, None]).all(axis=0) & (a * b > 0)
     planted = own.marks != 0
-    aucs = [np.sum([_concordant(size, chosen) for chosen in decisive], axis=0), _concordant(size, planted)]
-    signs = [(np.sign(c[chosen]), np.sign(other[chosen])) for chosen, other in zip(decisive, (b, a), strict=True)]
-    signs = [np.concatenate(pair) for pair in zip(*signs, strict=True)]
-    mass = [np.mean([size[chosen].sum() for chosen in decisive]), size[planted].sum(), size.sum()]
+    mass = [size[decisive].sum(), size[planted].sum(), size.sum()]
     effective = [size.sum() ** 2 / (tokens * (size @ size)), 1.0] if size.any() else [0.0, 0.0]
-    agreed = [*_agreement(*signs), *_agreement(np.sign(c[planted]), np.sign(own.marks[planted]))]
-    return np.array([*within, *between, *ranks, *aucs[0], *aucs[1], *agreed, *mass, *effective])
+    found = [_concordant(size, decisive), _concordant(size, planted)]
+    found += [_agreement(c[decisive], a[decisive]), _agreement(c[planted], own.marks[planted])]
+    return np.array([*within, *between, *ranks, *(x for pair in found for x in pair), *mass, *effective])
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -152,6 +143,6 @@ def _concordant(score: np.ndarray, chosen: np.ndarray) -> tuple[float, int]:
 
 
 def _agreement(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, int]:
-    """Equal signs where theirs is not 0, ours 0 counting half, and how many there are."""
-    ours, theirs = ours[theirs != 0], theirs[theirs != 0]
+    """Equal signs, ours 0 counting half, and how many there are; theirs is never 0."""
+    ours, theirs = np.sign(ours), np.sign(theirs)
     return float((ours == theirs).sum() + (ours == 0).sum() / 2), len(theirs)

@@ -11,9 +11,9 @@ cosine_one_batch  mean over b of the plain cosine between g_b and the mean of g*
                   batch's step has of the right direction
 snr               |E g|² / tr Cov(g) of one batch
 
-Intervals: jackknife over the method's batches with Student's t; REINFORCE's batches stay, so that its noise, common to
-all methods, is in cosine_reinforce and not in its interval. cosine_one_batch is damped by the noise of g*, alike for
-all. Methods whose gradient has no resolvable direction have NaN cosines.
+Intervals: jackknife (`harness.diagnose.jackknife`) over batches, a share of REINFORCE's leaving with each, or over
+seeds. cosine_one_batch is damped by the noise of g*, alike for all. Methods whose gradient has no resolvable direction
+have NaN cosines.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
+from harness.diagnose.jackknife import Estimate
 from harness.rollouts import Rollouts
 from harness.rows import right_padded
 from harness.signals import completion_log_probs
@@ -95,32 +94,30 @@ def _off_diagonal(products: np.ndarray) -> float:
 
 
 def gradient_fidelity(
-    by_name: Mapping[str, Sequence[Tensor]], true: Sequence[Tensor], fresh: Sequence[Tensor], alpha: float = 0.05
-) -> pd.DataFrame:
-    """Rows method, measure, value, low, high. by_name, true: a gradient a batch, the same batches, at least three;
-    fresh: REINFORCE's, on others.
+    by_name: Mapping[str, Sequence[Tensor]],
+    true: Sequence[Tensor],
+    fresh: Sequence[Tensor],
+    units: np.ndarray,
+    fresh_units: np.ndarray,
+) -> dict[str, Estimate]:
+    """MEASURES of each method. by_name, true: a gradient a batch, the same batches, at least three; fresh: REINFORCE's,
+    on others; units, fresh_units: what each of the batches, and of the fresh ones, belongs to.
     """
     squares, away = products(true, true), products(fresh, fresh)
-    rows = []
+    found = {}
     for name, own in by_name.items():
         given = products(own, own), products(own, true), squares, products(own, fresh), away
-        value = measures(*given)
-        left = np.array([measures(*_without(b, *given)) for b in range(len(true))])
-        count = len(left)
-        error = np.sqrt((count - 1) / count * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
-        half = float(stdtrit(count - 1, 1 - alpha / 2)) * error
-        value = np.where(np.isfinite(half), value, np.nan)  # lost without one batch: no direction to speak of
-        rows += [(name, m, v, v - h, v + h) for m, v, h in zip(MEASURES, value, half, strict=True)]
-    return pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high"])
+        left = [measures(*_some(units != unit, fresh_units != unit, *given)) for unit in np.unique(units)]
+        found[name] = Estimate(MEASURES, measures(*given), np.array(left))
+    return found
 
 
-def _without(
-    b: int, own: np.ndarray, cross: np.ndarray, true: np.ndarray, far: np.ndarray, fresh: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    def both(table: np.ndarray) -> np.ndarray:
-        return np.delete(np.delete(table, b, axis=0), b, axis=1)
-
-    return both(own), both(cross), both(true), np.delete(far, b, axis=0), fresh
+def _some(
+    keep: np.ndarray, fresh_keep: np.ndarray, own: np.ndarray, cross: np.ndarray, true: np.ndarray, far: np.ndarray,
+    fresh: np.ndarray,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    here, there = np.ix_(keep, keep), np.ix_(fresh_keep, fresh_keep)
+    return own[here], cross[here], true[here], far[np.ix_(keep, fresh_keep)], fresh[there]
 
 
 def leave_one_out(rewards: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a diagnosis writes: the table of fidelity, every completion's credit, heat maps, and a page that joins them."""
+"""What a diagnosis writes: the tables of fidelity, every completion's credit, heat maps, and pages that join them."""
 
 from __future__ import annotations
 
@@ -12,147 +12,191 @@ import numpy as np
 import pandas as pd
 
 from harness.compare.tables import NONE, Table
-from harness.diagnose.drawing import scored
-from harness.diagnose.fidelity import fidelity
+from harness.diagnose import html, pool
 from harness.diagnose.heatmap import choose, heatmap
-from harness.suites import Problem
+from harness.diagnose.look import Look
 
-SHOWN = {  # in the table on the page; all measures stand in fidelity.csv
+TOKENS = {  # in the tables on the page; all measures stand in fidelity.csv
     "cosine_within": "cosine within", "spearman_within": "rank within", "cosine_between": "cosine between",
     "auc_decisive": "AUC decisive", "auc_planted": "AUC planted", "sign_decisive": "sign decisive",
     "share_decisive": "share decisive", "effective_tokens": "effective tokens",
 }  # fmt: skip
-READ = """\
-Each method gave credit to the same completions. Δ is what a token changed of the expected reward, measured by
-continuing the policy from every prefix. **Within** completions: do the tokens that mattered get the credit? Credit that
-is the same on every token has 0 there and an AUC of 0.5, permuted weights have 0 on average, the true credit 1.
-**Between**: do the completions that did better than expected get more of it? **Decisive**: the tenth of all tokens with
-the largest |Δ|, among which noise puts more unlikely tokens than belong there, so that surprisal is flattered;
-**planted**: the tokens that the suite marks. Brackets: 95 % bootstrap over prompts; they are about this policy and not
-corrected for the number of cells. How each is computed: `harness/diagnose/fidelity.py`."""
-
+VALUES = {
+    "value_error": "error of V", "value_r2": "share of variance explained", "value_pairs": "pairs in the right order",
+}  # fmt: skip
 GRADIENTS = {
     "cosine_true": "cosine to true credit's", "cosine_reinforce": "cosine to REINFORCE's",
     "cosine_one_batch": "cosine of one batch's", "snr": "signal to noise", "step_gain": "reward gained by a step",
 }  # fmt: skip
+EFFECTS = {
+    "cosine_within": "cosine within", "cosine_between": "cosine between", "auc_planted": "AUC planted",
+    "cosine_one_batch": "cosine of one batch's", "snr": "signal to noise", "step_gain": "reward gained by a step",
+}  # fmt: skip
+SIGNED = {"step_gain": "{:+.3f}"}  # how a cell is written, else as below
+FORM = "{:.2f}"
+READ = """\
+Each method gave credit to the same completions. Δ is what a token changed of the expected reward, measured by
+continuing the policy from every prefix. **Within** completions: do the tokens that mattered get the credit? Credit that
+is the same on every token has 0 there and an AUC of 0.5, permuted weights have 0 on average, the true credit 1.
+**Between**: do the completions that did better than expected get more of it? **Decisive**: |Δ| among the largest tenth
+by both halves of the continuations; **planted**: the tokens that the suite marks. How each is computed:
+`harness/diagnose/fidelity.py`."""
+READ_VALUES = """\
+Methods that estimate the expected reward of a state, against its value by continuations: error of one state's value,
+how much of the variance over states they explain (1 all, 0 no more than the mean, below it less), and how often they
+put two states of a problem in the right order (0.5 by chance). A method that learns has seen {warm_up} problems'
+completions by this very policy before. How each is computed: `harness/diagnose/values.py`."""
 READ_GRADIENTS = """\
 Where the methods' expected policy gradients point: cosines of expectations, from batches whose noise is independent
 (they may exceed 1 by what is left of it), then what a single batch's gradient has of the true direction, the squared
 length of the expected gradient over one batch's noise, and the change of mean reward on held-out problems after one
-step of equal length along the mean gradient. Brackets: 95 %, jackknife over batches (REINFORCE's own noise is in the
-cosine, not in its bracket); of the last column over held-out problems. How each is computed:
-`harness/diagnose/gradient.py`, `harness/diagnose/step.py`."""
+step of equal length along the mean gradient. How each is computed: `harness/diagnose/gradient.py`,
+`harness/diagnose/step.py`."""
+READ_EFFECTS = """\
+What each change does alone, what both do together, and the interaction: how much both together differ from the sum.
+An interval that holds 0 resolves nothing. Nothing trains here: how fast a method learns is told by
+`python -m harness.compare`."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """The folder, what was written there, and the table for the terminal."""
+    """The folder, what was written there, and the tables for the terminal."""
 
     folder: Path
     files: list[Path]
     table: str
 
 
-def write(
-    folder: Path,
-    problems: Sequence[Problem],
-    truth: Sequence[Sequence[dict[str, Any]]],
-    credit: Mapping[str, Sequence[np.ndarray]],
-    more: Sequence[pd.DataFrame],
-    command: str,
-) -> Written:
-    """truth: completions of each problem as in truth.jsonl; credit: of each method, completion by completion; more:
-    further measures (method, measure, value, low, high), those of gradients.
-    """
-    groups = [scored(completions) for completions in truth]
-    frames, kept = [], {}
-    for name, rows in credit.items():
-        of_group = iter(rows)
-        kept[name] = [[next(of_group) for _ in completions] for completions in truth]
-        judged = [
-            [c for c, line in zip(own, completions, strict=True) if line["reward"] is not None]
-            for own, completions in zip(kept[name], truth, strict=True)
-        ]
-        frames.append(fidelity(groups, judged).assign(method=name))
-    frame = pd.concat([*frames, *more], ignore_index=True)[["method", "measure", "value", "low", "high"]]
-    shown = [fidelity_table(frame, SHOWN)]
-    if len(more):
-        shown.append(fidelity_table(frame, GRADIENTS))
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a table with what to know of it."""
+
+    title: str
+    text: str
+    table: Table
+
+
+def write(folder: Path, looks: Sequence[Look], warm_up: int, command: str) -> Written:
+    """Everything but the truth, which the looks have written already."""
+    found = pool.estimates(looks)
+    frame = pool.frame(found)
+    tokens, values, gradients, gains = found
+    sections = [Section("", READ, fidelity_table(frame, TOKENS))]
+    if values:
+        sections.append(Section("Values of states", READ_VALUES.format(warm_up=warm_up), fidelity_table(frame, VALUES)))
+    if gradients:
+        sections.append(Section("Gradients", READ_GRADIENTS, fidelity_table(frame, GRADIENTS)))
+    for square in pool.squares(looks[0].cfgs):
+        own = pool.frame([pool.effects(square, kind) for kind in (tokens, gradients, gains)])
+        title = f"{square[1]} and {square[2]}: each alone, both, and the interaction"
+        sections.append(Section(title, READ_EFFECTS, fidelity_table(own, EFFECTS, signed=True)))
     (folder / "fidelity.csv").write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write_credit(folder / "credit.jsonl", problems, kept)
-    drawn = []
-    for number, (problem, sample) in enumerate(choose(truth, kept), start=1):
-        rows = {name: own[problem][sample] for name, own in kept.items()}
-        title = f"{problems[problem].domain} problem {problems[problem].prompt}"
-        drawn += heatmap(title, truth[problem][sample], rows, folder, f"heatmap_{number}")
-    page = folder / "diagnosis.md"
-    page.write_text(_page(shown, truth, drawn, command), encoding="utf-8")
-    text = "\n\n".join(table.markdown() for table in shown)
-    return Written(folder, [page, folder / "fidelity.csv", folder / "credit.jsonl", *drawn], text)
+    effects = [s.table.numbers.assign(square=s.title) for s in sections if s.text is READ_EFFECTS]
+    files = [folder / "fidelity.csv", folder / "credit.jsonl"]
+    if effects:
+        files.append(folder / "interaction.csv")
+        pd.concat(effects).to_csv(files[-1], index=False, float_format="%.6g", lineterminator="\n")
+    _write_credit(folder / "credit.jsonl", looks)
+    maps = _heatmaps(looks[0], folder)
+    facts = _facts(looks)
+    text = _page(sections, facts, maps, command)
+    pages = [folder / "diagnosis.md", folder / "diagnosis.html"]
+    pages[0].write_text(text, encoding="utf-8")
+    pages[1].write_text(html.page(text, folder), encoding="utf-8")
+    shown = "\n\n".join(section.table.markdown() for section in sections)
+    return Written(folder, [*pages, *files, *maps], shown)
 
 
-def fidelity_table(frame: pd.DataFrame, shown: Mapping[str, str]) -> Table:
+def fidelity_table(frame: pd.DataFrame, shown: Mapping[str, str], signed: bool = False) -> Table:
     """A row a method that has any of the measures, in their order. shown: measure -> head of its column."""
     own = frame[frame["measure"].isin(shown)]
-    cells = own.set_index(["method", "measure"], drop=False)
+    shown = {measure: head for measure, head in shown.items() if measure in set(own["measure"])}
+    cells = own.set_index(["method", "measure"])[["value", "low", "high"]]
     rows = [
-        (method, *(_cell(cells.loc[(method, measure)]) for measure in shown))
+        (method, *(_cell(cells, method, measure, signed) for measure in shown))
         for method in dict.fromkeys(own["method"])
     ]
     return Table("fidelity", "Credit fidelity", ("method", *shown.values()), rows, own)
 
 
-def _cell(row: pd.Series) -> str:
-    if not np.isfinite(row["value"]):
+def _cell(cells: pd.DataFrame, method: str, measure: str, signed: bool) -> str:
+    if (method, measure) not in cells.index:
         return NONE
-    form = "{:+.3f}" if row["measure"] == "step_gain" else "{:.2f}"
-    return f"{form.format(row['value'])} [{form.format(row['low'])}, {form.format(row['high'])}]"
+    value, low, high = cells.loc[(method, measure)]
+    if not np.isfinite(value):
+        return NONE
+    form = "{:+.3f}" if signed else SIGNED.get(measure, FORM)
+    return f"{form.format(value)} [{form.format(low)}, {form.format(high)}]"
 
 
-def _write_credit(path: Path, problems: Sequence[Problem], kept: Mapping[str, list[list[np.ndarray]]]) -> None:
-    lines = [
-        {"problem": problem.hash, "sample": sample,
-         "credit": {name: own[number][sample].tolist() for name, own in kept.items()}}
-        for number, problem in enumerate(problems)
-        for sample in range(len(next(iter(kept.values()))[number]))
-    ]  # fmt: skip
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+def _heatmaps(look: Look, folder: Path) -> list[Path]:
+    """PNG, SVG and CSV of a few completions of the first look."""
+    kept = {name: _by_problem(look.truth, given.credit) for name, given in look.given.items()}
+    drawn = []
+    for number, (problem, sample) in enumerate(choose(look.truth, kept), start=1):
+        rows = {name: own[problem][sample] for name, own in kept.items()}
+        title = f"{look.problems[problem].domain} problem {look.problems[problem].prompt}"
+        drawn += heatmap(title, look.truth[problem][sample], rows, folder, f"heatmap_{number}")
+    return drawn
 
 
-def facts(truth: Sequence[Sequence[dict[str, Any]]]) -> dict[str, float]:
+def _by_problem(truth: Sequence[Sequence[Any]], rows: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    of_group = iter(rows)
+    return [[next(of_group) for _ in completions] for completions in truth]
+
+
+def _write_credit(path: Path, looks: Sequence[Look]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for look in looks:
+            kept = {name: _by_problem(look.truth, given.credit) for name, given in look.given.items()}
+            for number, problem in enumerate(look.problems):
+                for sample in range(len(look.truth[number])):
+                    credit = {name: own[number][sample].tolist() for name, own in kept.items()}
+                    line = {"seed": look.seed, "problem": problem.hash, "sample": sample, "credit": credit}
+                    file.write(json.dumps(line) + "\n")
+
+
+def _facts(looks: Sequence[Look]) -> str:
     """What the truth rests on, over all completions that could be judged."""
-    lines = [line for completions in truth for line in completions if line["reward"] is not None]
+    lines = [line for look in looks for group in look.truth for line in group if line["reward"] is not None]
     every = np.concatenate([np.diff(np.array(line["values"]), axis=1) for line in lines], axis=1)
-    return {
-        "completions": len(lines),
-        "tokens": every.shape[1],
-        "continuations": sum(line["continuations"] for line in lines),
-        "sampled": sum(line["sampled"] for line in lines),
-        "right": float(np.mean([bool(line["correct"]) for line in lines])),
-        "halves": float(np.corrcoef(every)[0, 1]) if every.shape[1] > 1 else float("nan"),
-        "error": float(np.sqrt(np.mean(np.concatenate([line["errors"] for line in lines]) ** 2))),
-        "moved": float(np.mean(np.abs(every.mean(axis=0)) > 0.05)),
-    }
-
-
-def _page(
-    shown: Sequence[Table], truth: Sequence[Sequence[dict[str, Any]]], drawn: Sequence[Path], command: str
-) -> str:
-    own = facts(truth)
-    resting = (
-        f"{len(truth)} prompts, {own['completions']} completions that could be judged "
-        f"({100 * own['right']:.0f} % right), {own['tokens']} tokens; {own['continuations']} continuations, of which "
-        f"{own['sampled']} left their completion and were sampled. Standard error of Δ̂ of a token: {own['error']:.3f} "
-        f"(root mean square); correlation of Δ̂ between the halves of the continuations: {own['halves']:.2f}. "
-        f"{100 * own['moved']:.0f} % of the tokens have |Δ̂| above 0.05."
+    error = np.sqrt(np.mean(np.concatenate([line["errors"] for line in lines]) ** 2))
+    problems = sum(len(look.problems) for look in looks)
+    if len(looks) > 1:
+        seeds = ", ".join(str(look.seed) for look in looks)
+        brackets = (
+            f"Seeds {seeds}, each with problems, rollouts and continuations of its own. Brackets: 95 %, jackknife over "
+            f"the {len(looks)} seeds with Student's t"
+        )
+    else:
+        brackets = (
+            "One seed. Brackets: 95 %, jackknife with Student's t over problems, for gradients over batches, for the "
+            "step over held-out problems"
+        )
+    return (
+        f"{brackets}; they are about this policy and not corrected for the number of cells.\n\n"
+        f"{problems} prompts, {len(lines)} completions that could be judged "
+        f"({100 * np.mean([bool(line['correct']) for line in lines]):.0f} % right), {every.shape[1]} tokens; "
+        f"{sum(line['continuations'] for line in lines)} continuations, of which "
+        f"{sum(line['sampled'] for line in lines)} left their completion and were sampled. Standard error of Δ̂ of a "
+        f"token: {error:.3f} (root mean square); correlation of Δ̂ between the halves of the continuations: "
+        f"{np.corrcoef(every)[0, 1]:.2f}. {100 * np.mean(np.abs(every.mean(axis=0)) > 0.05):.0f} % of the tokens have "
+        "|Δ̂| above 0.05."
     )
-    maps = [f"![{path.stem}]({path.name})" for path in drawn if path.suffix == ".png"]
-    parts = ["# Credit against its true value", READ, shown[0].markdown(), resting]
-    if len(shown) > 1:
-        parts += ["## Gradients", READ_GRADIENTS, shown[1].markdown()]
-    if maps:
-        parts += ["## Completions", "First row: the true credit Δ̂. Underlined tokens are marked by the suite. Each row "
-                  "is scaled by its own largest absolute value, given at its end.", *maps]  # fmt: skip
+
+
+MAPS = (
+    "First row: the true credit Δ̂. Underlined tokens are marked by the suite. Each row is scaled by its own largest "
+    "absolute value, given at its end."
+)
+
+
+def _page(sections: Sequence[Section], facts: str, maps: Sequence[Path], command: str) -> str:
+    parts = ["# Credit against its true value"]
+    for section in sections:
+        parts += [*([f"## {section.title}"] if section.title else []), section.text, section.table.markdown()]
+        parts += [facts] if section is sections[0] else []
+    if drawn := [f"![{path.stem}]({path.name})" for path in maps if path.suffix == ".png"]:
+        parts += ["## Completions", MAPS, *drawn]
     parts += ["## Command", f"```\n{command}\n```"]
     return "\n\n".join(parts) + "\n"
-

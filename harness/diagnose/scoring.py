@@ -2,7 +2,7 @@
 
 Each method is loaded anew and sees the batches in turn; nothing updates the policy. A live weighting acts as at the
 first optimisation step, with current log-probs equal to the old ones. A method that learns (a critic, PRIME's reward
-model) has learnt from the batches before only: it is diagnosed as at the start of a run.
+model) first sees the batches of a warm-up, on this same policy, and has learnt from them and the batches before.
 """
 
 from __future__ import annotations
@@ -37,12 +37,28 @@ class Batch:
     rollouts: Rollouts
 
 
-def credits(
-    cfg: DictConfig, policy: Policy, judge: Judge, batches: Sequence[Batch], scratch: Path
-) -> list[np.ndarray]:
-    """Credit (T,) of every completion, batch by batch, by the method of `cfg`, which samples no fresh prompts.
+@dataclass(frozen=True)
+class Given:
+    """What a method said of every completion: credit (T,), and its estimates (T,) of the states' values where it has
+    any (`Credit.state_values`), else None.
+    """
 
-    scratch: where the trainer believes that it may write.
+    credit: list[np.ndarray]
+    state_values: list[np.ndarray] | None
+
+
+def learns(cfg: DictConfig) -> bool:
+    """Whether the method of `cfg` learns along with the policy."""
+    method: Method = instantiate(cfg.method, _convert_="all")
+    return "auxiliary" in method.needs or bool(method.state_dict())
+
+
+def credits(
+    cfg: DictConfig, policy: Policy, judge: Judge, warm: Sequence[Batch], batches: Sequence[Batch], scratch: Path
+) -> Given:
+    """What the method of `cfg`, which samples no fresh prompts, says of all completions of the batches in turn.
+
+    warm: batches to learn from first. scratch: where the trainer believes that it may write.
     """
     method: Method = instantiate(cfg.method, _convert_="all")
     policy = replace(policy, model=twin(policy.model))  # the trainer patches its model's forward
@@ -58,17 +74,24 @@ def credits(
         processing_class=policy.tokenizer,
     )
     trainer.model.train()
-    found = []
-    for number, batch in enumerate(batches):
+    credit: list[np.ndarray] = []
+    state_values: list[np.ndarray] = []
+    for number, batch in enumerate([*warm, *batches]):
         trainer.state.global_step = number
         trainer._sampled = batch.rollouts
         trainer._generate_and_score_completions([dict(row) for row in batch.inputs])
-        _, values = trainer.credited
-        values = values.cpu()
-        if method.is_live:
-            values = _live(method, batch.rollouts, values)
-        found += [row[: int(keep.sum())].numpy() for row, keep in zip(values, batch.rollouts.mask, strict=True)]
-    return found
+        if number < len(warm):
+            continue
+        own = trainer.credited[1]
+        values = _live(method, batch.rollouts, own.values.cpu()) if method.is_live else own.values.cpu()
+        credit += _rows(values, batch.rollouts)
+        if own.state_values is not None:
+            state_values += _rows(own.state_values.cpu(), batch.rollouts)
+    return Given(credit, state_values or None)
+
+
+def _rows(values: torch.Tensor, rollouts: Rollouts) -> list[np.ndarray]:
+    return [row[: int(keep.sum())].numpy() for row, keep in zip(values, rollouts.mask, strict=True)]
 
 
 def _live(method: Method, rollouts: Rollouts, values: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from harness.compare.statistics import t_interval
 from harness.policy import Policy, twin
 from harness.rollouts import Key, RolloutEngine
 from harness.suites import Problem, Suite
@@ -26,24 +24,21 @@ def step_gains(
     problems: Sequence[Problem],
     directions: Mapping[str, Tensor],
     length: float,
-    alpha: float = 0.05,
-) -> pd.DataFrame:
-    """Rows method, measure "step_gain", value, low, high: reward after θ + length·g/|g| minus before, over problems.
+) -> dict[str, np.ndarray]:
+    """Of each direction g (P,): reward after θ + length·g/|g| minus before, (problems,), NaN where not to be judged.
 
-    directions: flat gradients g (P,). All steps are of one length, so that it is the direction that is compared. Both
-    policies draw the same uniforms (common random numbers); the interval is Student's t over problems. A gradient of 0
-    makes no step.
+    All steps are of one length, so that it is the direction that is compared. Both policies draw the same uniforms
+    (common random numbers). A gradient of 0 makes no step.
     """
     before = _rewards(cfg, policy, suite, problems, None)
-    rows = []
+    gains = {}
     for name, direction in directions.items():
         norm = direction.norm()
         if not norm.isfinite():
             raise FloatingPointError(f"the gradient of {name} is not finite")
-        gains = _rewards(cfg, policy, suite, problems, direction * (length / norm)) - before if norm > 0 else before * 0
-        own = t_interval(gains[np.isfinite(gains)], alpha)
-        rows.append((name, "step_gain", own.mean, own.low, own.high))
-    return pd.DataFrame(rows, columns=["method", "measure", "value", "low", "high"])
+        step = direction * (length / norm) if norm > 0 else None
+        gains[name] = before * 0 if step is None else _rewards(cfg, policy, suite, problems, step) - before
+    return gains
 
 
 @torch.no_grad()

@@ -16,7 +16,8 @@ has only the noise of the worlds that leave. Its stated standard error is the ro
 
 over the n worlds that leave, with d_k their differences and r the range of R: a world leaves with the known
 probability 1 − π(o_t), and the half observation of the largest difference keeps the error above 0 where none did. Both
-halves of the K worlds are kept apart, so that V̂ can be scored against V̂.
+halves of the K worlds are kept apart, so that V̂ can be scored against V̂. A world in which one of a completion's
+continuations could not be judged is left out for that completion.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from harness.errors import RunFailed
 from harness.noise import uniforms
 from harness.rollouts import Key, RolloutEngine
 from harness.signals import completion_log_probs
@@ -78,7 +80,7 @@ def true_credit(
     """`Truth` of each completion (token ids, the end included) of one prompt.
 
     worlds: K, even. Raises ValueError where it is not, where a completion is empty or longer than `max_tokens`, or
-    where a reward is NaN: what could not be judged has no value.
+    where a reward is NaN: what could not be judged has no value. RunFailed where no world of a half could be judged.
     """
     if worlds < 2 or worlds % 2:
         raise ValueError(f"continuations={worlds}: expected an even number, for two halves")
@@ -109,9 +111,13 @@ def true_credit(
             earned[t] = earned[t + 1]
             for k in np.flatnonzero(own[t]).tolist():
                 earned[t, k] = outcomes[wanted[tuple(ids[:t]), k]]
-        values = np.stack([np.nanmean(half, axis=1) for half in np.split(earned, 2, axis=1)])
-        squares = np.nansum(np.diff(earned, axis=0) ** 2, axis=1)
-        variances = (1 - probs) * (squares + spread**2 / 2) / (own.sum(axis=1) + 1) / worlds
+        judged = np.isfinite(earned).all(axis=0)
+        halves = [earned[:, part] for part in np.split(np.flatnonzero(judged), [judged[: worlds // 2].sum()])]
+        if not all(half.shape[1] for half in halves):
+            raise RunFailed(f"problem {problem}: no world of a completion could be judged from all of its prefixes")
+        values = np.stack([half.mean(axis=1) for half in halves])
+        squares = (np.diff(earned[:, judged], axis=0) ** 2).sum(axis=1)
+        variances = (1 - probs) * (squares + spread**2 / 2) / (own[:, judged].sum(axis=1) + 1) / judged.sum()
         found.append(Truth(values, np.sqrt(variances), probs, len(ids) * worlds, new))
     return found
 

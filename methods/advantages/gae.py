@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
+
 from methods.advantages.generalised import generalised_advantages
 from methods.advantages.learnt import Learning
 from methods.advantages.token_blocks import runs
@@ -73,4 +75,5 @@ class Gae(Learning):
         if self.whiten:
             whiten_(A, mask)
         loss = 0.5 * (mean**2 + variance * (n - 1) / n)
-        return Credit(A, {"value_loss": loss, "explained_variance": explained})
+        values = values.masked_fill_(~mask, torch.nan)
+        return Credit(A, {"value_loss": loss, "explained_variance": explained}, values)

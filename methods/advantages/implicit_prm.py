@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import torch
+
 from methods.advantages.implicit_reward import ImplicitReward
 from methods.advantages.learnt import Learning
 from methods.advantages.process_rewards import largest_to_go, left_one_out, pair_accuracy, returns_
@@ -67,6 +69,7 @@ class ImplicitPrm(Learning):
         if self.update == "before":
             self.learner.rescore_(q, auxiliary, batch, rows)
 
+        expected = torch.sigmoid(self.beta * (q.cumsum(1) - q)).masked_fill_(~inside, torch.nan)  # R, by o_<t
         largest = largest_to_go(q, batch.group_size)
         scale = 1 / (largest + self.norm_floor) if self.norm == "batch" else self.beta
         q *= self.process_coef * scale
@@ -74,4 +77,4 @@ class ImplicitPrm(Learning):
         returns_(q, inside, outcomes, batch.group_size)  # in place: at 1024 × 2048 tokens a map is 16 MB
         if self.whiten:
             whiten_(q, inside)
-        return Credit(q, {"prm_loss": loss, "prm_accuracy": accuracy})
+        return Credit(q, {"prm_loss": loss, "prm_accuracy": accuracy}, expected)

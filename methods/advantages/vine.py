@@ -60,21 +60,21 @@ class Vine:
         if places:
             rewards = batch.continuations(*zip(*places.values(), strict=True), self.rollouts)
             value = dict(zip(places, rewards.nanmean(1).tolist(), strict=True))
-
-        advantages = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+        advantages, state_values = (mask.new_full(mask.shape, x, dtype=torch.float64) for x in (0.0, torch.nan))
         for row in rows:
             v = dict.fromkeys(ends[row], batch.rewards[row].item())  # R + 0 at the end, R where not valued
-            v |= {length: value[name] for name, length in named[row]}
+            for name, length in named[row]:
+                v[length] = state_values[row, length] = value[name]
             for start, end in pairwise(length for length in v if not isnan(v[length])):
                 advantages[row, start:end] = v[end] - v[start]
         advantages.masked_fill_(~mask, 0.0)
         if self.whiten:
             whiten_(advantages, mask)
-        prompts = dict.fromkeys(named[row][0][0] for row in rows)
+        prompts = advantages.new_tensor([value[name] for name, (_, length) in places.items() if length == 0])
         metrics = {
             "vine_states": len(value),
             "vine_unvalued": sum(map(isnan, value.values())),
             "vine_steps": sum(len(e) - 1 for e in ends.values()) / max(len(rows), 1),
-            "vine_value": advantages.new_tensor([value[p] for p in prompts]).nanmean().nan_to_num().item(),
+            "vine_value": prompts.nanmean().nan_to_num().item(),
         }
-        return Credit(advantages, metrics)
+        return Credit(advantages, metrics, state_values)

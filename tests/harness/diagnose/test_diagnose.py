@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.diagnose.__main__ import distinct, main, parse
+from harness.diagnose.__main__ import main, parse
 from harness.diagnose.heatmap import TRUE
+from harness.diagnose.html import page
+from harness.diagnose.look import distinct
 from harness.errors import ConfigError
 from harness.suites import Problem
 
 SMALL = (
     "prompts=6", "prompts_per_batch=2", "completions=4", "continuations=4", "suite.horizon=1", "reinforce=6",
-    "held_out=2",
+    "held_out=2", "warm_up=4",
 )  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def lines(path):
 
 
 def test_what_is_written(diagnosed):
-    truth = lines(diagnosed / "truth.jsonl")
+    truth = lines(diagnosed / "seed-0" / "truth.jsonl")
     assert len(truth) == 6 and all(len(line["completions"]) == 4 for line in truth)
     for line in truth:
         for own in line["completions"]:
@@ -49,7 +51,7 @@ def test_what_is_written(diagnosed):
 
 
 def test_every_method_was_scored_on_the_same_completions(diagnosed):
-    truth, credit = lines(diagnosed / "truth.jsonl"), lines(diagnosed / "credit.jsonl")
+    truth, credit = lines(diagnosed / "seed-0" / "truth.jsonl"), lines(diagnosed / "credit.jsonl")
     rows = [own for line in truth for own in line["completions"]]
     for own, given in zip(rows, credit, strict=True):
         assert {len(values) for values in given["credit"].values()} == {len(own["ids"])}
@@ -80,6 +82,41 @@ def test_gradients_of_every_method_and_of_the_true_credit(diagnosed):
     assert "cosine to REINFORCE's" in (diagnosed / "diagnosis.md").read_text()
 
 
+def test_values_of_states_by_the_methods_that_estimate_them(diagnosed):
+    cells = pd.read_csv(diagnosed / "fidelity.csv").set_index(["method", "measure"])["value"]
+    assert {method for method, measure in cells.index if measure == "value_error"} == {"vine_ppo", "prime"}
+    # nine continuations of its own: error about √(p(1 − p)/9) at most; PRIME has learnt little and says about one half
+    assert 0 <= cells["vine_ppo", "value_error"] < 0.3 < cells["prime", "value_error"] < 0.6
+    assert "## Values of states" in (diagnosed / "diagnosis.md").read_text()
+
+
+def test_several_seeds_have_their_own_rollouts_and_are_the_units(tmp_path, capsys):
+    out = tmp_path / "seeds"
+    code, _, err = run(capsys, "methods=[grpo,lampo,delta,lampo_delta]", "seeds=2", "gradients=false", f"out={out}")
+    assert code == 0 and "seed 1 (2/2): prompt 6/6" in err
+    first, second = ([line["problem"] for line in lines(out / f"seed-{s}" / "truth.jsonl")] for s in (0, 1))
+    assert first != second
+    credit = lines(out / "credit.jsonl")
+    assert [line["seed"] for line in credit] == [0] * 24 + [1] * 24
+    cells = pd.read_csv(out / "fidelity.csv").set_index(["method", "measure"])
+    both = pd.read_csv(out / "interaction.csv").set_index(["method", "measure"])
+    for measure in ("cosine_within", "cosine_between"):
+        value = cells["value"].xs(measure, level="measure")
+        own = both["value"].xs(measure, level="measure")
+        assert own["lampo − grpo"] == pytest.approx(value["lampo"] - value["grpo"], abs=1e-5)
+        beyond = value["lampo_delta"] - value["lampo"] - value["delta"] + value["grpo"]
+        assert own["interaction"] == pytest.approx(beyond, abs=1e-5)
+    page = (out / "diagnosis.html").read_text()
+    assert "jackknife over the 2 seeds" in page and "lampo and delta: each alone, both" in page
+
+
+def test_the_page_shows_a_completion_as_text(tmp_path):
+    text = "# A\n\n<script>alert(1)</script> [x](javascript:alert(1))\n\n| a |\n|--:|\n| <b>1</b> |\n"
+    shown = page(text, tmp_path)
+    assert "<script>" not in shown and 'href="javascript' not in shown
+    assert "&lt;script&gt;" in shown and "&lt;b&gt;1" in shown
+
+
 def test_gradients_can_be_left_out(tmp_path, capsys):
     code, out, err = run(capsys, "methods=[grpo]", "gradients=false", f"out={tmp_path / 'a'}")
     assert code == 0 and "REINFORCE" not in out and "gradients" not in err
@@ -92,14 +129,14 @@ def test_the_heat_map_begins_with_the_truth(diagnosed):
 
 
 def test_goes_on_where_it_was_interrupted(diagnosed, tmp_path, capsys):
-    whole = (diagnosed / "truth.jsonl").read_text()
+    whole = (diagnosed / "seed-0" / "truth.jsonl").read_text()
     out = tmp_path / "again"
-    out.mkdir()
+    (out / "seed-0").mkdir(parents=True)
     (out / "diagnosis.json").write_text((diagnosed / "diagnosis.json").read_text())
-    (out / "truth.jsonl").write_text("".join(whole.splitlines(keepends=True)[:4]) + '{"problem": "cut sh')
+    (out / "seed-0" / "truth.jsonl").write_text("".join(whole.splitlines(keepends=True)[:4]) + '{"problem": "cut sh')
     code, _, err = run(capsys, "methods=[grpo]", f"out={out}")
     assert code == 0 and "prompt 5/6" in err and "prompt 4/6" not in err
-    assert (out / "truth.jsonl").read_text() == whole
+    assert (out / "seed-0" / "truth.jsonl").read_text() == whole
 
 
 def test_a_folder_of_another_diagnosis_is_refused(diagnosed, capsys):
@@ -109,11 +146,11 @@ def test_a_folder_of_another_diagnosis_is_refused(diagnosed, capsys):
 
 def test_rollouts_that_differ_are_refused(diagnosed, tmp_path, capsys):
     out = tmp_path / "other"
-    out.mkdir()
+    (out / "seed-0").mkdir(parents=True)
     (out / "diagnosis.json").write_text((diagnosed / "diagnosis.json").read_text())
-    first, *rest = lines(diagnosed / "truth.jsonl")
+    first, *rest = lines(diagnosed / "seed-0" / "truth.jsonl")
     first["completions"][0]["ids"][0] += 1
-    (out / "truth.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [first, *rest]))
+    (out / "seed-0" / "truth.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [first, *rest]))
     code, _, err = run(capsys, "methods=[grpo]", f"out={out}")
     assert code == 2 and "line 1 holds other rollouts" in err
 
@@ -129,6 +166,7 @@ def test_rollouts_that_differ_are_refused(diagnosed, tmp_path, capsys):
         (["trainer.completions_per_prompt=4"], "give completions= instead"),
         (["reinforce=8"], "gradients take three batches"),
         (["held_out=0"], "held_out=0: expected at least 1"),
+        (["seeds=0"], "seeds=0: expected at least 1"),
         (["prompts=many"], "cannot read prompts=many"),
     ],
 )

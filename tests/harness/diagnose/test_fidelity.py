@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.diagnose.fidelity import MEASURES, Scored, fidelity, thresholds
+from harness.diagnose.fidelity import MEASURES, Scored, fidelity, measures, prompt_sums, thresholds
 from harness.diagnose.truth import true_credit
 from harness.rollouts import Key, RolloutEngine
 
@@ -14,8 +14,8 @@ def scored(*halves, marks=None):
 
 
 def measured(completion, credit):
-    found = fidelity([[completion]], [[np.array(credit, dtype=float)]])
-    return dict(zip(found["measure"], found["value"], strict=True))
+    sums = prompt_sums([[completion]], [[np.array(credit, dtype=float)]])
+    return dict(zip(MEASURES, measures(sums[0]), strict=True))
 
 
 def test_cosines_by_hand():
@@ -59,17 +59,22 @@ def test_ranks_by_hand():
 
 
 def test_decisive_tokens_by_hand():
-    # ten tokens, so one is in the top tenth; by half a it is token 0, by half b token 1
-    a, b = np.zeros(10), np.zeros(10)
-    a[[0, 1]], b[[0, 1]] = [-0.9, 0.1], [-0.1, 0.9]
+    # twenty tokens, so two are in the top tenth of each half: 0 and 1 by a, 0 and 2 by b, token 0 by both
+    a, b = np.zeros(20), np.zeros(20)
+    a[[0, 1]], b[[0, 2]] = [-0.9, 0.8], [-0.7, 0.9]
     own = scored(a, b)
     assert thresholds([[own]]) == pytest.approx(np.quantile(np.abs([a, b]), 0.9, axis=1))
-    found = measured(own, [-4, 1, *[2] * 8])
-    # |C| of token 0 exceeds all nine others, of token 1 none
-    assert found["auc_decisive"] == pytest.approx((9 + 0) / 18)
-    # token 0 by b is negative, as its credit; token 1 by a positive, as its credit
-    assert found["sign_decisive"] == 1
-    assert found["share_decisive"] == pytest.approx((4 + 1) / 2 / 21)
+    # |C| of token 0 exceeds 17 of the others, equals one, is below one
+    found = measured(own, [-4, 4, 5, *[2] * 17])
+    assert found["auc_decisive"] == pytest.approx((17 + 0.5) / 19)
+    assert found["sign_decisive"] == 1 and measured(own, [4, *[1] * 19])["sign_decisive"] == 0
+    assert found["share_decisive"] == pytest.approx(4 / (13 + 34))
+
+
+def test_halves_of_opposite_sign_decide_nothing():
+    a, b = np.zeros(20), np.zeros(20)
+    a[0], b[0] = 0.9, -0.9
+    assert np.isnan(measured(scored(a, b), np.arange(20))["auc_decisive"])
 
 
 def test_planted_tokens_by_hand():
@@ -82,8 +87,8 @@ def test_planted_tokens_by_hand():
 
 def test_a_prompt_without_a_judged_completion_is_no_hole():
     one = scored([3, 0, 0])
-    found = fidelity([[one], []], [[np.array([1.0, 0, 2])], []]).set_index("measure")["value"]
-    assert found["cosine_between"] == pytest.approx(measured(one, [1, 0, 2])["cosine_between"])
+    found = measures(prompt_sums([[one], []], [[np.array([1.0, 0, 2])], []]).sum(axis=0))
+    assert found[1] == pytest.approx(measured(one, [1, 0, 2])["cosine_between"])
 
 
 def test_rounding_is_no_difference_between_tokens():
@@ -118,7 +123,8 @@ def planted():
 
 def interval(planted, name, measure):
     prompts, credits = planted
-    return fidelity(prompts, credits[name]).set_index("measure").loc[measure]
+    found = fidelity(prompt_sums(prompts, credits[name]), np.arange(len(prompts)))
+    return found.frame(name).set_index("measure").loc[measure]
 
 
 def test_the_true_credit_scores_one_within_its_error(planted):
@@ -138,9 +144,3 @@ def test_permuted_credit_scores_nothing_within_and_all_between(planted):
 def test_uniform_credit_agrees_between_completions_only(planted):
     assert interval(planted, "uniform", "cosine_between")["low"] > 0.8
     assert interval(planted, "uniform", "cosine_within")["value"] == 0
-
-
-def test_the_same_interval_again_and_every_measure(planted):
-    prompts, credits = planted
-    first, second = (fidelity(prompts, credits["exact"]) for _ in range(2))
-    assert first.equals(second) and tuple(first["measure"]) == MEASURES

@@ -15,8 +15,11 @@ from harness.rollouts import Key, RolloutEngine
 from tests.harness.conftest import make_policy
 
 
-def table(frame, name):
-    own = frame[frame["method"] == name].set_index("measure")
+def table(by_name, true, fresh, name):
+    """value, low, high by measure, over batches, as many of REINFORCE's leaving with each."""
+    units = np.arange(len(true))
+    found = gradient_fidelity(by_name, true, fresh, units, units)[name]
+    own = found.frame(name).set_index("measure")
     return own["value"], own["low"], own["high"]
 
 
@@ -43,20 +46,20 @@ def test_a_direction_is_found_in_noise():
         return [torch.from_numpy(mean + rng.normal(size=size) * 3) for _ in range(batches)]
 
     by_name = {"same": noisy(2 * direction), "other": noisy(other)}
-    frame = gradient_fidelity(by_name, noisy(direction), noisy(direction))
+    true, fresh = noisy(direction), noisy(direction)
     for measure in ("cosine_true", "cosine_reinforce"):
-        value, low, high = table(frame, "same")
+        value, low, high = table(by_name, true, fresh, "same")
         assert low[measure] < 1 < high[measure] and high[measure] - low[measure] < 0.6
-        value, low, high = table(frame, "other")
+        value, low, high = table(by_name, true, fresh, "other")
         assert low[measure] < 0 < high[measure]
-    value, low, high = table(frame, "same")
+    value, low, high = table(by_name, true, fresh, "same")
     exact = 4 * direction @ direction / (9 * size)
     assert low["snr"] < exact < high["snr"] and value["cosine_one_batch"] < value["cosine_true"]
 
 
 def test_no_gradient_has_no_direction():
     zero, some = [torch.zeros(3)] * 3, list(torch.eye(3) + 1)
-    value, _, _ = table(gradient_fidelity({"zero": zero}, some, some), "zero")
+    value, _, _ = table({"zero": zero}, some, some, "zero")
     assert np.isnan(value["cosine_true"]) and np.isnan(value["snr"]) and value["cosine_one_batch"] == 0
 
 
@@ -64,7 +67,7 @@ def test_a_direction_that_hangs_on_one_batch_is_none():
     # E g squared from pairs: ((1, 0)·(1, 0) + 2·(1, 0)·(-0.4, 1)) / 3 > 0, but without the first batch it is negative
     g = [torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]), torch.tensor([-0.4, 1.0])]
     some = list(torch.eye(2)[[0, 0, 1]] + 1)
-    value, low, _ = table(gradient_fidelity({"g": g}, some, some), "g")
+    value, low, _ = table({"g": g}, some, some, "g")
     assert np.isnan(value["cosine_true"]) and np.isnan(low["cosine_true"]) and np.isfinite(value["cosine_one_batch"])
 
 
@@ -134,6 +137,7 @@ def test_a_step_along_rewarded_tokens_gains_and_against_them_loses(sampled):
     up = gradients(policy.model, prompts, rollouts, {"up": credit}, 1.0)["up"]
     before = policy.hash
     steps = {"up": up, "down": -up, "none": 0 * up}
-    frame = step_gains(cfg, policy, Sevens(), problems, steps, 0.5).set_index("method")
-    assert frame.loc["up", "low"] > 0 > frame.loc["down", "value"] and frame.loc["none", "value"] == 0
+    gains = step_gains(cfg, policy, Sevens(), problems, steps, 0.5)
+    assert gains["up"].shape == (16,) and not gains["none"].any()
+    assert gains["up"].mean() > 2 * gains["up"].std() / 4 and gains["down"].mean() < 0
     assert policy.hash == before

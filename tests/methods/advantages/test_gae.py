@@ -44,6 +44,7 @@ def test_later_batches_by_hand(first, batch_of, close):
     hidden = torch.tensor([[[5.0], [3.0], [2.0]], [[1.0], [1.0], [1.0]]])
     result = method(batch_of([2.0, 0.0], 2, length=3, hidden=hidden))
     close(result.values, [[-197 / 256, -5 / 32, 7 / 4], [0.0, 0.0, 0.0]], tolerance=1e-6)
+    close(result.state_values, [[1.0, 0.5, 0.25], [0.0, 0.0, 0.0]], tolerance=1e-6)
 
 
 def test_fit_is_clipped_by_hand(first, close):

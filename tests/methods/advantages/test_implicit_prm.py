@@ -75,6 +75,8 @@ def test_credit_by_hand(close):
     # outcome: 1 − 0 and 0 − 1
     credit = plain()(make(Words(WEIGHTS), IDS, REWARDS))
     close(credit.values, [[1.8, 1.6], [-1.8, -1.2]])
+    # σ(β·Σ_{s<t} q_s), β = 1/2: of nothing, then of q_1 = .2 and −.2
+    close(credit.state_values, [[0.5, 1 / (1 + math.exp(-0.1))], [0.5, 1 / (1 + math.exp(0.1))]])
 
 
 def test_coefficients_by_hand(close):

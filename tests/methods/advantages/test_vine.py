@@ -58,6 +58,9 @@ def test_step_advantages_by_hand(close):
     close(credit.values, BY_HAND)
     assert credit.metrics == {"vine_states": 3, "vine_unvalued": 0, "vine_steps": 2.5, "vine_value": 0.25}
     assert provider.counts == [4]
+    # each state's value stands before the token that follows it, none within a step
+    values = [[0.25, nan, 0.5, nan, nan, 0.75], [0.25, nan, 0.5, nan, nan, nan]]
+    torch.testing.assert_close(credit.state_values, torch.tensor(values).double(), equal_nan=True)
 
 
 def test_mean_value_of_the_prompts_by_hand(close):
