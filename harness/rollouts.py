@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
+from harness.cache import roomy
 from harness.noise import uniforms
 
 # Finished rows are taken out of the cache once they are this share of it: copying it costs time too.
@@ -228,7 +229,7 @@ class RolloutEngine:
             logits_to_keep=1,
         )
         source = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)
-        output.past_key_values.batch_select_indices(source)
+        roomy(output.past_key_values, source)
         return (
             output.logits[source, -1],
             head_inputs[-1][source],

@@ -7,6 +7,7 @@ Overrides methods of `trl.GRPOTrainer`, always through `super()`:
   shuffles rows into micro-batches;
 - `_get_per_token_logps_and_entropies` knows its phase: old log-probs that the rollout engine kept
   cost no forward; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
+- there, too, prompts are forwarded once for all their completions (`harness.passes`);
 - `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators;
 - what a method has learnt is saved and loaded with the optimizer.
 """
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.evaluation import EVALUATION_STEP
+from harness.passes import SharedPrompts, can_share
 from harness.policy import twin
 from harness.resampling import Reserve, with_variance
 from harness.rollouts import Key, RolloutEngine, Rollouts
@@ -148,6 +150,9 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self._old_logps_next and model is self.model:
             self._old_logps_next = False
             return self._kept("logps", logits_to_keep), None, None
+        unwrapped = self.accelerator.unwrap_model(model)
+        if can_share(unwrapped, self.accelerator.distributed_type.name):
+            model = SharedPrompts(model, logits_to_keep)
         logps, entropies, auxiliary_loss = super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *rest, **named
         )

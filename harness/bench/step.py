@@ -1,21 +1,27 @@
-"""Seconds of a training step beside stock TRL, and the share of it that credit takes.
+"""Seconds of a training step beside stock TRL, by phase.
 
-    python -m harness.bench step [rounds=5] [steps=4] [threads=1] [prompts=16] [completions=8]
+    python -m harness.bench step [policy=micro] [threads=1] [rounds=7] [steps=4]
+    python -m harness.bench step policy=smollm2 rounds=7 steps=1
 
-Same model (the embedded policy), problems, rewards, batch and number of updates, gradient
-checkpointing off for both; stock TRL samples with its own generation. The contestants run in
-alternation, each round from the same weights; the first step of a round is not counted.
+policy=micro (16 prompts × 8 completions, 64 tokens) or smollm2 (the settings of experiment=smollm2, bfloat16): the same
+model, problems, rewards, batch and number of updates for all. Contestants run in alternation, each round from the same
+weights; the first step of a round is not counted. Stock TRL samples with its own generation, without gradient
+checkpointing, and once with it, which is its default. `prompts`, `completions`, `max_tokens` change the batch,
+`contestants=[…]` who runs.
+
+The last lines: stock TRL's time over grpo's, the median over rounds and its range, and the share of each phase.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -23,30 +29,53 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import torch
 import transformers
 from datasets import Dataset
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from trl import GRPOConfig, GRPOTrainer
 
+from harness.bench.phases import PHASES, Phases
+from harness.compose import composer
 from harness.judge import Judge
 from harness.load import load_method
-from harness.policy import load_policy
+from harness.markdown import table
+from harness.policy import Policy
 from harness.rollouts import RolloutEngine
-from harness.suites.micro import MicroSuite
+from harness.suites import Problem, Suite
 from harness.trainer import CreditGRPOTrainer
 
 UPDATES = 2
-CONTESTANTS = ("stock TRL", "grpo", "lampo", "delta")
+STOCK, CHECKPOINTING = "stock TRL", "stock TRL, checkpointing"
+OVERRIDES = {  # of the configuration, by policy
+    "micro": ["trainer.prompts_per_step=16", "trainer.completions_per_prompt=8", "trainer.learning_rate=1e-4"],
+    "smollm2": ["experiment=smollm2"],
+}  # fmt: skip
 
 
 @dataclass
 class Options:
-    """What can be set on the command line."""
+    """What can be set on the command line; null takes the configuration's."""
 
-    rounds: int = 5
+    policy: str = "micro"
+    rounds: int = 7
     steps: int = 4
     threads: int = 1
-    prompts: int = 16
-    completions: int = 8
-    max_tokens: int = 64
+    prompts: int | None = None
+    completions: int | None = None
+    max_tokens: int | None = None
+    contestants: list[str] = field(default_factory=lambda: [STOCK, CHECKPOINTING, "grpo", "lampo", "delta"])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The batch that all contestants share."""
+
+    policy: Policy
+    suite: Suite
+    problems: list[Problem]
+    prompts: int
+    completions: int
+    max_tokens: int
+    learning_rate: float
 
 
 class Stopwatch(transformers.TrainerCallback):
@@ -64,93 +93,118 @@ class Stopwatch(transformers.TrainerCallback):
             self.seconds.append(time.perf_counter() - self.start)
 
 
-def run_round(contestant: str, options: Options) -> tuple[list[float], float]:
+def load(options: Options) -> Setting:
+    """The setting, with fresh weights of the policy."""
+    given = {
+        "prompts_per_step": options.prompts, "completions_per_prompt": options.completions,
+        "max_completion_tokens": options.max_tokens,
+    }  # fmt: skip
+    own = [f"trainer.{key}={value}" for key, value in given.items() if value is not None]
+    with composer() as compose:
+        cfg = compose([*OVERRIDES[options.policy], *own])
+    suite = instantiate(cfg.suite, _convert_="all")
+    problems = list(islice(suite.training(seed=0), (options.steps + 1) * cfg.trainer.prompts_per_step))
+    t = cfg.trainer
+    return Setting(
+        instantiate(cfg.policy), suite, problems, t.prompts_per_step, t.completions_per_prompt,
+        t.max_completion_tokens, t.learning_rate,
+    )  # fmt: skip
+
+
+def run_round(contestant: str, options: Options) -> tuple[list[float], dict[str, float]]:
     """Train from the same weights for `options.steps` steps after one to warm up.
 
-    Returns the seconds of each step, and the share of all of them spent on credit.
+    Returns the seconds of each step, and those of each phase per step, the first step counted.
     """
-    policy, suite = load_policy("micro", "micro"), MicroSuite()
-    problems = list(islice(suite.training(seed=0), (options.steps + 1) * options.prompts))
-    judge = Judge(suite, problems, policy)
-    watch = Stopwatch()
+    own = load(options)
+    policy, judge = own.policy, Judge(own.suite, own.problems, own.policy)
+    watch, phases = Stopwatch(), Phases()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         args = GRPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=options.prompts * options.completions // UPDATES,
+            per_device_train_batch_size=own.prompts * own.completions // UPDATES,
             steps_per_generation=UPDATES,
-            num_generations=options.completions,
+            num_generations=own.completions,
             max_steps=(options.steps + 1) * UPDATES,
-            max_completion_length=options.max_tokens,
-            learning_rate=1e-4,
+            max_completion_length=own.max_tokens,
+            learning_rate=own.learning_rate,
             shuffle_dataset=False,
-            gradient_checkpointing=False,
-            bf16=False,
+            gradient_checkpointing=contestant == CHECKPOINTING,
+            bf16=policy.autocast,
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available(),
             logging_steps=UPDATES,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
             loss_type="grpo",
         )
+        prompts = [policy.message(problem.prompt) for problem in own.problems]
         shared = {
             "args": args,
-            "train_dataset": Dataset.from_dict(
-                {"prompt": [p.prompt for p in problems], "problem": range(len(problems))}
-            ),
+            "train_dataset": Dataset.from_dict({"prompt": prompts, "problem": range(len(prompts))}),
             "processing_class": policy.tokenizer,
             "callbacks": [watch],
         }
-        if contestant == "stock TRL":
+        if contestant in (STOCK, CHECKPOINTING):
             trainer = GRPOTrainer(policy.model, judge.reward, **shared)
         else:
             trainer = CreditGRPOTrainer(
                 policy.model,
                 judge.reward,
                 method=load_method(contestant, ["surrogate=ppo_clip"]),
-                engine=RolloutEngine(policy.model, policy.tokenizer, seed=0),
+                engine=RolloutEngine(policy.model, policy.tokenizer, seed=0, autocast=policy.autocast),
                 **shared,
             )
         trainer.remove_callback(transformers.PrinterCallback)
+        phases.watch(trainer)
         trainer.train()
-    credit = trainer.seconds["credit"] if contestant != "stock TRL" else 0.0
-    return watch.seconds[1:], credit / sum(watch.seconds)
+    # the optimiser's step is outside of `training_step`
+    phases.seconds["other"] += sum(watch.seconds) - sum(phases.seconds.values())
+    return watch.seconds[1:], {name: phases.seconds[name] / len(watch.seconds) for name in PHASES}
 
 
-def main(arguments: list[str]) -> None:
-    """Run the contestants in alternation and print medians, the ratio and the shares of credit."""
+def main(arguments: list[str]) -> int:
+    """Run the contestants in alternation and print medians, the ratio and the phases."""
     options = OmegaConf.to_object(
         OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_cli(arguments))
     )
+    if options.policy not in OVERRIDES:
+        print(f"policy={options.policy}: choose from {', '.join(OVERRIDES)}", file=sys.stderr)
+        return 2
     torch.set_num_threads(options.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     seconds: dict[str, list[float]] = defaultdict(list)
-    credit: dict[str, list[float]] = defaultdict(list)
-    ratios: list[float] = []
+    phases: dict[str, list[dict[str, float]]] = defaultdict(list)
+    medians: list[dict[str, float]] = []
     for number in range(1, options.rounds + 1):
-        for contestant in CONTESTANTS:
-            measured, share = run_round(contestant, options)
+        for contestant in options.contestants:
+            measured, by_phase = run_round(contestant, options)
             seconds[contestant] += measured
-            credit[contestant].append(share)
-        latest = {c: statistics.median(seconds[c][-options.steps :]) for c in ("stock TRL", "grpo")}
-        ratios.append(latest["stock TRL"] / latest["grpo"])
-        print(f"round {number}/{options.rounds}: stock TRL takes {ratios[-1]:.2f} × grpo's time", flush=True)
+            phases[contestant].append(by_phase)
+        medians.append({c: statistics.median(seconds[c][-options.steps :]) for c in options.contestants})
+        said = ", ".join(f"{c} {value:.2f}" for c, value in medians[-1].items())
+        print(f"round {number}/{options.rounds}, s/step: {said}", file=sys.stderr, flush=True)
+    own = load(options)
     print(
-        f"\n{options.prompts}×{options.completions} completions, {UPDATES} updates a step, "
-        f"{options.threads} thread(s), {options.rounds} rounds of {options.steps} steps\n"
+        f"policy={options.policy}{' in bfloat16' * own.policy.autocast}: {own.prompts}×{own.completions} completions "
+        f"of up to {own.max_tokens} tokens, {UPDATES} updates a step, {options.threads} thread(s), {options.rounds} "
+        f"rounds of {options.steps} steps\n"
     )
-    print(
-        "| contestant | median s/step | min | max | × grpo | credit, % of step |\n|---|--:|--:|--:|--:|--:|"
-    )
-    grpo = statistics.median(seconds["grpo"])
-    for contestant in CONTESTANTS:
-        times = seconds[contestant]
-        share = f"{100 * statistics.median(credit[contestant]):.2f}" if contestant != "stock TRL" else "–"
-        median = statistics.median(times)
-        print(
-            f"| {contestant} | {median:.3f} | {min(times):.3f} | {max(times):.3f} | {median / grpo:.2f} | {share} |"
-        )
-    print(
-        f"\nstock TRL / grpo, median over rounds: {statistics.median(ratios):.2f} "
-        f"(lowest {min(ratios):.2f}, highest {max(ratios):.2f})"
-    )
+    rows = [
+        (c, *(f"{value:.3f}" for value in (statistics.median(s), min(s), max(s)))) for c, s in seconds.items()
+    ]
+    print(table(("contestant", "median s/step", "min", "max"), rows))
+    mean = {c: {p: statistics.mean(one[p] for one in found) for p in PHASES} for c, found in phases.items()}
+    rows = [(c, *(f"{own[p]:.3f}" for p in PHASES)) for c, own in mean.items()]
+    print("\nSeconds a step by phase, mean:\n\n" + table(("contestant", *PHASES), rows) + "\n")
+    for stock in (STOCK, CHECKPOINTING):
+        if {stock, "grpo"} <= set(options.contestants):
+            ratios = [one[stock] / one["grpo"] for one in medians]
+            print(
+                f"{stock} / grpo, median over rounds: {statistics.median(ratios):.2f} "
+                f"(lowest {min(ratios):.2f}, highest {max(ratios):.2f})"
+            )
+    return 0

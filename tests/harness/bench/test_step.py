@@ -1,13 +1,34 @@
+import time
+
 from harness.bench import step
 from harness.bench.__main__ import main
+from harness.bench.phases import PHASES, Phases
 
 
 def test_every_contestant_is_timed(capsys):
-    step.main(["rounds=1", "steps=1", "prompts=2", "completions=2", "max_tokens=8"])
+    assert step.main(["rounds=1", "steps=1", "prompts=2", "completions=2", "max_tokens=8"]) == 0
     out = capsys.readouterr().out
-    for contestant in step.CONTESTANTS:
-        assert f"| {contestant} | " in out
-    assert "stock TRL / grpo, median over rounds" in out
+    for contestant in step.Options().contestants:
+        assert out.count(f"| {contestant} ") == 2
+    assert f"{step.STOCK} / grpo, median over rounds" in out and f"{step.CHECKPOINTING} / grpo" in out
+    rows = [line.split("|")[1:-1] for line in out.splitlines() if line.startswith("| grpo ")]
+    # rollouts, forward and backward took time; with the engine's log-probs, old ones took none
+    phases = dict(zip(PHASES, map(float, rows[1][1:]), strict=True))
+    assert min(phases["rollout"], phases["forward"], phases["backward"]) > 0.001 > phases["old log-probs"]
+
+
+def test_phases_count_each_moment_once():
+    phases = Phases()
+    with phases.phase("other"):
+        time.sleep(0.02)
+        with phases.phase("rollout"):
+            time.sleep(0.05)
+    assert 0.02 <= phases.seconds["other"] < 0.045 and 0.05 <= phases.seconds["rollout"] < 0.1
+
+
+def test_an_unknown_policy_is_refused(capsys):
+    assert step.main(["policy=macro"]) == 2
+    assert "choose from micro, smollm2" in capsys.readouterr().err
 
 
 def test_the_command_lists_its_benchmarks(capsys):
