@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
 
@@ -68,16 +69,22 @@ class CreditGRPOTrainer(GRPOTrainer):
         for name, value in method.surrogate.trainer_args().items():
             setattr(args, name, value)
         if engine is not None:
-            if args.world_size > 1 or named.get("tools") or named.get("environment_factory"):
-                raise ValueError(
-                    "the rollout engine serves one process and no tools: leave `engine` out to sample with TRL"
-                )
+            if named.get("tools") or named.get("environment_factory"):
+                raise ValueError("the rollout engine serves no tools: leave `engine` out to sample with TRL")
             named["rollout_func"] = self._sample
         if method.dynamic_sampling and (engine is None or reserve is None):
             raise ValueError(
                 f"method {method.name!r}: dynamic sampling takes the harness's rollout engine and fresh prompts: give "
                 "engine=… and reserve=…, or load the method with dynamic_sampling=0"
             )
+        rows = args.per_device_train_batch_size * args.steps_per_generation
+        if args.world_size > 1 and rows % args.num_generations:
+            raise ValueError(
+                f"{rows} completions a process and rollout batch are no whole groups of {args.num_generations}: "
+                "a group would straddle processes; make per_device_train_batch_size · steps_per_generation a multiple"
+            )
+        if args.world_size > 1 and method.dynamic_sampling:
+            raise ValueError("dynamic sampling is done in one process only: load the method with dynamic_sampling=0")
         if any(method.state_dict().values()):
             raise ValueError(f"method {method.name!r} has learnt in another run: load it anew for this one")
         stated = getattr(method.shaping, "max_tokens", args.max_completion_length)
@@ -115,7 +122,11 @@ class CreditGRPOTrainer(GRPOTrainer):
     def _sample(self, prompts: list, _: GRPOTrainer) -> dict[str, Any]:
         """TRL's `rollout_func`: complete every prompt, the rows of a group with their own noise."""
         prompt_ids = self.prompt_ids(prompts)
-        self.rollouts, self._sampled = self._sampled or self.completed(prompt_ids, Counter()), None
+        if self._sampled is None:
+            of_all = gather_object([[prompt_key(ids) for ids in prompt_ids]])
+            before = sum(map(Counter, of_all[: self.accelerator.process_index]), Counter())
+            self._sampled = self.completed(prompt_ids, before)  # as one process would number its samples
+        self.rollouts, self._sampled = self._sampled, None
         return {"prompt_ids": prompt_ids, "completion_ids": self.rollouts.ids(), "logprobs": None}
 
     def prompt_ids(self, prompts: list) -> list[list[int]]:
@@ -290,6 +301,10 @@ class CreditGRPOTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         keep = (inputs["advantages"] != 0).any(1)
         keep[0] |= not keep.any()  # the loss stays connected to the model
+        if self.accelerator.num_processes > 1:  # which gather rows of the loss: as many on each
+            count = keep.sum()
+            missing = int(self.accelerator.gather(count).max() - count)
+            keep[(~keep).nonzero()[:missing, 0]] = True
         mask, entropies = inputs["completion_mask"], inputs["sampling_entropies"]
         tokens, kept = mask.sum(), mask[keep].sum()
         rows = keep.float().mean()

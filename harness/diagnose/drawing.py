@@ -136,7 +136,7 @@ def _valued(
     marks = judge.decisive(texts(rows), rows, [number] * len(rows))
     for i, (ids, verdict) in enumerate(zip(rows, verdicts, strict=True)):
         line = {
-            "ids": ids, "tokens": [policy.tokenizer.decode([token]) for token in ids],
+            "ids": ids, "tokens": [policy.tokenizer.decode([token], skip_special_tokens=True) for token in ids],
             "reward": verdict.reward if i in truths else None, "correct": verdict.correct, "marks": marks[i],
         }  # fmt: skip
         if (truth := truths.get(i)) is not None:

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from harness.compare.plots import style
-from harness.compare.plots.heatmap import shown
+from harness.compare.plots.cells import cells, shown
 
 TRUE = "true credit"
 MAPS = 3
 TOKENS = 48  # drawn of a completion
-ROW = 0.19  # inches
 
 
 def choose(
@@ -53,42 +50,9 @@ def heatmap(title: str, line: dict[str, Any], credit: Mapping[str, np.ndarray], 
         for name, row in rows.items()
         for place, (token, value) in enumerate(zip(line["tokens"], row, strict=True))
     ], columns=["method", "place", "token", "credit"])  # fmt: skip
-    return style.save(_figure(title, line, rows), numbers, out, stem)
-
-
-def _figure(title: str, line: dict[str, Any], rows: Mapping[str, np.ndarray]) -> Figure:
-    texts = [shown(token) or "∎" for token in line["tokens"][:TOKENS]]
-    longest = max(map(len, rows))
-    room = style.WIDTH - 0.8 - 0.062 * longest
-    width = max(8, min(len(texts), int(room / (0.06 + 0.073 * max(map(len, texts))))))
-    width = -(-len(texts) // -(-len(texts) // width))  # lines of equal length
-    starts = range(0, len(texts), width)
-    scales = [max(np.abs(row).max(), 1e-300) for row in rows.values()]
-    values = np.stack([row / scale for row, scale in zip(rows.values(), scales, strict=True)])
-    with matplotlib.rc_context(style.STYLE):
-        figure = Figure(figsize=(style.WIDTH, 0.6 + len(starts) * (0.15 + ROW * len(rows))))
-        axes = figure.subplots(len(starts), 1, squeeze=False)[:, 0]
-        for ax, start in zip(axes, starts, strict=True):
-            own = values[:, start : min(start + width, len(texts))]
-            ax.pcolormesh(own, cmap=style.DIVERGING, vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
-            for (place, column), value in np.ndenumerate(own):
-                colour = "white" if abs(value) > 0.65 else "black"
-                where = {"ha": "center", "va": "center", "fontsize": 6.5, "color": colour}
-                ax.text(column + 0.5, place + 0.5, texts[start + column], **where)
-                if line["marks"][start + column]:
-                    ax.plot([column + 0.15, column + 0.85], [place + 0.92] * 2, color=colour, linewidth=1)
-            for place, (row, scale) in enumerate(zip(rows.values(), scales, strict=True)):
-                given = f"{np.abs(row).max():.2g}" if scale > 1e-300 else "0"
-                ax.text(width + 0.3, place + 0.5, given, va="center", fontsize=6, color=style.GREY)
-            ax.set_xticks([])
-            ax.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
-            ax.set_xlim(0, width)
-            ax.set_ylim(len(rows), 0)
-            ax.tick_params(length=0)
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
-        axes[0].text(width + 0.3, 0, "largest", va="bottom", fontsize=6, color=style.GREY)
-        judged = {True: "right", False: "wrong", None: "not judged"}[line["correct"]]
-        cut = f", the first {TOKENS} of {len(line['tokens'])} tokens" if len(line["tokens"]) > TOKENS else ""
-        figure.suptitle(f"{title}: a {judged} completion{cut}", fontsize=8)
-    return figure
+    marked = [place for place, mark in enumerate(line["marks"]) if mark]
+    judged = {True: "right", False: "wrong", None: "not judged"}[line["correct"]]
+    cut = f", the first {TOKENS} of {len(line['tokens'])} tokens" if len(line["tokens"]) > TOKENS else ""
+    texts = [shown(token) for token in line["tokens"][:TOKENS]]
+    figure = cells(rows, texts, f"{title}: a {judged} completion{cut}", marked)
+    return style.save(figure, numbers, out, stem)

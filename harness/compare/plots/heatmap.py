@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from harness.compare.plots import style
+from harness.compare.plots.cells import cells, shown
 from harness.compare.read import RecordError
 from harness.compare.samples import read_samples
 from harness.compare.scores import Findings
 
 STEP = 1  # where all methods of a seed still have the same completions
 TOKENS = 60  # drawn of a completion
-LETTERS = 8  # drawn of a token
-CELL = 0.073  # inches a letter
-ROW = 0.19  # inches
-VISIBLE = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 CAPTIONS = {
     "credit_heatmap": (
         "Credit of each token of one training completion at step 1, where all methods of a seed learn from the "
@@ -60,13 +52,14 @@ def credit_heatmap(found: Findings, out: Path) -> list[Path]:
     """credit_heatmap: one row a method, one column a token; nothing if no completion qualifies (`choose`)."""
     if (chosen := choose(found)) is None:
         return []
-    texts = [shown(token) for token in chosen.line["tokens"]]
+    texts = [shown(token) for token in chosen.line["tokens"][:TOKENS]]
     numbers = pd.DataFrame([
         (label, place, token, value)
         for label, row in chosen.rows.items()
         for place, (token, value) in enumerate(zip(chosen.line["tokens"], row, strict=True))
     ], columns=["label", "place", "token", "credit"])  # fmt: skip
-    figure = _figure(found, chosen, texts[:TOKENS])
+    rows = {found.name(label): row for label, row in chosen.rows.items()}
+    figure = cells(rows, texts, _title(found, chosen))
     return style.save(figure, numbers, out, "credit_heatmap")
 
 
@@ -133,53 +126,6 @@ def _credited(completion: Completion) -> int:
     return sum(bool(row.any()) for row in completion.rows.values())
 
 
-def _figure(found: Findings, chosen: Completion, texts: Sequence[str]) -> Figure:
-    names = [found.name(label) for label in chosen.rows]
-    room = style.WIDTH - 0.75 - 0.062 * max(map(len, names))  # beside the names and the scales
-    width = max(12, min(len(texts), int(room / (0.05 + CELL * max(map(len, texts))))))
-    width = -(-len(texts) // -(-len(texts) // width))  # lines of equal length
-    starts = range(0, len(texts), width)
-    crowd = len(names) > style.CROWD  # then the text stands above the columns instead of in each cell
-    row = ROW if not crowd else 0.15
-    with matplotlib.rc_context(style.STYLE):
-        height = 0.55 + len(starts) * (0.12 + row * len(names) + 0.12 * crowd)
-        figure = Figure(figsize=(style.WIDTH, height))
-        axes = figure.subplots(len(starts), 1, squeeze=False)[:, 0]
-        scales = [max(np.abs(row).max(), 1e-300) for row in chosen.rows.values()]
-        credit = np.stack([row / scale for row, scale in zip(chosen.rows.values(), scales, strict=True)])
-        for ax, start in zip(axes, starts, strict=True):
-            own = texts[start : start + width]
-            values = credit[:, start : start + len(own)]
-            ax.pcolormesh(values, cmap=style.DIVERGING, vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
-            if crowd:
-                ax.set_xticks(np.arange(len(own)) + 0.5)
-                ax.set_xticklabels(own, parse_math=False, fontsize=6)
-                ax.xaxis.tick_top()
-            else:
-                ax.set_xticks([])
-                _words(ax, own, values)
-            for place, (label, scale) in enumerate(zip(chosen.rows, scales, strict=True)):
-                given = f"{np.abs(chosen.rows[label]).max():.2g}" if scale > 1e-300 else "0"
-                ax.text(width + 0.3, place + 0.5, given, va="center", fontsize=6, color=style.GREY)
-            ax.set_yticks(np.arange(len(names)) + 0.5, names)
-            ax.set_xlim(0, width)
-            ax.set_ylim(len(names), 0)
-            ax.tick_params(length=0)
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
-        axes[0].text(width + 0.3, 0, "largest", va="bottom", fontsize=6, color=style.GREY)
-        figure.suptitle(_title(found, chosen), fontsize=8, parse_math=False)
-    return figure
-
-
-def _words(ax: Axes, texts: Sequence[str], values: np.ndarray) -> None:
-    for (place, column), value in np.ndenumerate(values):
-        text = {"ha": "center", "va": "center", "fontsize": 6.5, "parse_math": False}
-        ax.text(
-            column + 0.5, place + 0.5, texts[column], color="white" if abs(value) > 0.65 else "black", **text
-        )
-
-
 def _title(found: Findings, chosen: Completion) -> str:
     line = chosen.line
     judged = {True: "right", False: "wrong", None: "not judged"}[line["correct"]]
@@ -193,15 +139,3 @@ def _title(found: Findings, chosen: Completion) -> str:
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         title += f"\nother completions were sampled by {', '.join(names[:4])}{more}"
     return title
-
-
-def shown(token: str) -> str:
-    """A token as it can be read in a cell: white space visible, at most LETTERS characters, glyphs the font has."""
-    text = "".join(VISIBLE.get(letter, letter) for letter in token)
-    text = "".join(letter if ord(letter) in _glyphs() else "□" for letter in text)
-    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
-
-
-@cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(get_font(findfont(FontProperties(family=style.STYLE["font.family"]))).get_charmap())

@@ -2,7 +2,8 @@ import json
 
 import pandas as pd
 
-from harness.compare.plots.heatmap import LETTERS, TOKENS, choose, credit_heatmap, read_credit, shown
+from harness.compare.plots.cells import LETTERS, shown
+from harness.compare.plots.heatmap import TOKENS, choose, credit_heatmap, read_credit
 
 GRPO, LAMPO = "grpo-aaaaaaaa", "lampo-bbbbbbbb"
 
