@@ -2,10 +2,11 @@
 
 import sys
 
-from harness.bench import compare, credit, horizon, references, step, verify
+from harness.bench import compare, credit, horizon, references, step, sweep, verify
 
 BENCHMARKS = {
     "step": step,
+    "sweep": sweep,
     "horizon": horizon,
     "credit": credit,
     "references": references,
