@@ -2,10 +2,11 @@
 
 import sys
 
-from harness.bench import compare, credit, horizon, references, step, sweep, verify
+from harness.bench import compare, credit, growth, horizon, references, step, sweep, verify
 
 BENCHMARKS = {
     "step": step,
+    "growth": growth,
     "sweep": sweep,
     "horizon": horizon,
     "credit": credit,

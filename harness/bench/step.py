@@ -111,12 +111,11 @@ def load(options: Options) -> Setting:
     )  # fmt: skip
 
 
-def run_round(contestant: str, options: Options) -> tuple[list[float], dict[str, float]]:
-    """Train from the same weights for `options.steps` steps after one to warm up.
+def run_round(contestant: str, own: Setting, steps: int) -> tuple[list[float], dict[str, float]]:
+    """Train the setting's fresh policy for `steps` steps after one to warm up.
 
     Returns the seconds of each step, and those of each phase per step, the first step counted.
     """
-    own = load(options)
     policy, judge = own.policy, Judge(own.suite, own.problems, own.policy)
     watch, phases = Stopwatch(), Phases()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -126,7 +125,7 @@ def run_round(contestant: str, options: Options) -> tuple[list[float], dict[str,
             per_device_train_batch_size=own.prompts * own.completions // UPDATES,
             steps_per_generation=UPDATES,
             num_generations=own.completions,
-            max_steps=(options.steps + 1) * UPDATES,
+            max_steps=(steps + 1) * UPDATES,
             max_completion_length=own.max_tokens,
             learning_rate=own.learning_rate,
             shuffle_dataset=False,
@@ -181,7 +180,7 @@ def main(arguments: list[str]) -> int:
     medians: list[dict[str, float]] = []
     for number in range(1, options.rounds + 1):
         for contestant in options.contestants:
-            measured, by_phase = run_round(contestant, options)
+            measured, by_phase = run_round(contestant, load(options), options.steps)
             seconds[contestant] += measured
             phases[contestant].append(by_phase)
         medians.append({c: statistics.median(seconds[c][-options.steps :]) for c in options.contestants})
