@@ -1,12 +1,13 @@
 """Does credit fidelity predict learning speed? Rank correlation over methods.
 
-    python -m harness.diagnose.predicts diagnosis=results/diagnosis/<name> comparison=results/controls
+    python -m harness.diagnose.predicts diagnosis=results/diagnosis/<name> comparison=results/controls[,results/more]
 
-diagnosis: a folder of `python -m harness.diagnose`; comparison: one of `python -m harness.compare`, in which the same
-presets were trained. For every measure of fidelity.csv: Spearman's ρ over the methods that both have, with the mean
-area under the learning curve over all domains, the 95 % interval of Fisher's z (standard error 1.06/√(n − 3), Fieller
-et al. 1957) and the two-sided p of a seeded permutation test. Methods are few and share parts, so an interval is wide
-and still optimistic; no correction for the number of measures. Exit codes: 0 printed, 2 refused.
+diagnosis: a folder of `python -m harness.diagnose`; comparison: those of `python -m harness.compare`, in which the
+same presets were trained under the same settings; a preset that stands in two of them must have the same numbers in
+both. For every measure of fidelity.csv: Spearman's ρ over the methods that both have, with the mean area under the
+learning curve over all domains, the 95 % interval of Fisher's z (standard error 1.06/√(n − 3), Fieller et al. 1957)
+and the two-sided p of a seeded permutation test. Methods are few and share parts, so an interval is wide and still
+optimistic; no correction for the number of measures. Exit codes: 0 printed, 2 refused.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ def correlations(fidelity: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFra
     """Rows measure, n, rho, low, high, p. fidelity: method, measure, value; comparison: as in comparison.csv."""
     speed = comparison[(comparison["metric"] == AULC) & (comparison["domain"] == ALL)]
     names = speed["label"].str.rpartition("-")[0].str.partition("+")[0]
-    if twice := sorted(names[names.duplicated()]):
-        raise ConfigError(f"the comparison has {', '.join(twice)} more than once: compare one setting of each")
     speeds = pd.Series(speed["mean"].to_numpy(), index=names).dropna()
+    spread = speeds.groupby(level=0).agg(np.ptp)
+    if unlike := sorted(spread.index[spread > 1e-9]):
+        raise ConfigError(f"{', '.join(unlike)} stands there with different numbers: compare one setting of each")
+    speeds = speeds[~speeds.index.duplicated()]
     rows = []
     for measure, own in fidelity.groupby("measure", sort=False):
         values = own.set_index("method")["value"].dropna()
@@ -68,10 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if set(given) != {"diagnosis", "comparison"}:
             raise ConfigError("give diagnosis=FOLDER and comparison=FOLDER (--help explains)")
-        files = [Path(given["diagnosis"], "fidelity.csv"), Path(given["comparison"], "comparison.csv")]
+        folders = given["comparison"].strip("[]").split(",")
+        files = [Path(given["diagnosis"], "fidelity.csv"), *(Path(one, "comparison.csv") for one in folders)]
         if missing := [str(path) for path in files if not path.is_file()]:
             raise ConfigError(f"no {missing[0]}")
-        found = correlations(*map(pd.read_csv, files))
+        fidelity, *comparisons = map(pd.read_csv, files)
+        found = correlations(fidelity, pd.concat(comparisons, ignore_index=True))
     except ConfigError as error:
         print(f"harness.diagnose.predicts: {error}", file=sys.stderr)
         return 2

@@ -32,8 +32,11 @@ def test_methods_that_one_side_lacks_are_left_out_and_too_few_say_nothing():
 
 def test_one_method_at_two_settings_is_refused():
     fidelity, comparison = tables([1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4])
-    with pytest.raises(ConfigError, match="m0, m1, m2, m3 more than once"):
-        correlations(fidelity, pd.concat([comparison, comparison]))
+    (own,) = correlations(fidelity, pd.concat([comparison, comparison])).itertuples()
+    assert own.n == 4  # the same runs twice
+    other = comparison.assign(mean=[0.1, 0.25, 0.3, 0.4, 9.0, 9.0])
+    with pytest.raises(ConfigError, match="^m1 stands there with different numbers"):
+        correlations(fidelity, pd.concat([comparison, other]))
 
 
 def test_the_command(tmp_path, capsys):
@@ -41,6 +44,10 @@ def test_the_command(tmp_path, capsys):
     fidelity.to_csv(tmp_path / "fidelity.csv")
     comparison.to_csv(tmp_path / "comparison.csv")
     assert main([f"diagnosis={tmp_path}", f"comparison={tmp_path}"]) == 0
+    assert "| x | 4 | +1.00 [" in capsys.readouterr().out
+    (tmp_path / "b").mkdir()
+    tables([1], [0.5])[1].replace("m0-1234abcd", "m9-1234abcd").to_csv(tmp_path / "b" / "comparison.csv")
+    assert main([f"diagnosis={tmp_path}", f"comparison=[{tmp_path},{tmp_path / 'b'}]"]) == 0
     assert "| x | 4 | +1.00 [" in capsys.readouterr().out
     assert main([f"diagnosis={tmp_path}"]) == 2 and main([]) == 2
     assert main([f"diagnosis={tmp_path / 'a'}", f"comparison={tmp_path}"]) == 2
