@@ -61,7 +61,7 @@ def test_ranks_by_hand():
 def test_decisive_tokens_by_hand():
     # twenty tokens, so two are in the top tenth of each half: 0 and 1 by a, 0 and 2 by b, token 0 by both
     a, b = np.zeros(20), np.zeros(20)
-    a[[0, 1]], b[[0, 2]] = [-0.9, 0.8], [-0.7, 0.9]
+    a[[0, 1, 2]], b[[0, 1, 2]] = [-0.9, 0.8, 0.05], [-0.7, 0.05, 0.9]
     own = scored(a, b)
     assert thresholds([[own]]) == pytest.approx(np.quantile(np.abs([a, b]), 0.9, axis=1))
     # |C| of token 0 exceeds 17 of the others, equals one, is below one
