@@ -90,6 +90,17 @@ def test_a_prompt_is_forwarded_once_and_parts_are_trimmed(monkeypatch):
     assert seen[-1] == (1, 1 + KEPT) and max(width for _, width in seen[1:-1]) == 6
 
 
+def test_padding_is_no_prompt():
+    model = made(torch.float64)
+    ids = torch.tensor([[0, 0, 5, 6, 7, 8], [0, 0, 5, 6, 7, 8]])  # the pad's id is also a word
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]])
+    labels = torch.where(torch.arange(6) > 3, ids, -100)
+    given = {"input_ids": ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
+    shared, plain = SharedPrompts(model, 2)(**given).log_probs, model(**given).log_probs[:, -2:]
+    assert (plain[0] - plain[1]).abs().min() > 1e-3
+    torch.testing.assert_close(shared, plain, rtol=0, atol=1e-10)
+
+
 def test_parts_by_hand():
     lengths = np.array([9, 2, 9, 1, 2])
     # cut behind the three short ones: 3·(9 − 2) = 21 tokens spared; behind the shortest 8, then 1·(2 − 1) = 1

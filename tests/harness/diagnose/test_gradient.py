@@ -57,6 +57,18 @@ def test_a_direction_is_found_in_noise():
     assert low["snr"] < exact < high["snr"] and value["cosine_one_batch"] < value["cosine_true"]
 
 
+def test_a_unit_leaves_with_its_own_and_its_fresh_batches():
+    rng = np.random.default_rng(0)
+    own, true, fresh = ([torch.from_numpy(rng.normal(size=5) + 2) for _ in range(n)] for n in (4, 4, 6))
+    units, fresh_units = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2, 2, 2])
+    found = gradient_fidelity({"g": own}, true, fresh, units, fresh_units)["g"]
+    for unit, left in enumerate(found.left):
+        some, more = np.flatnonzero(units != unit), np.flatnonzero(fresh_units != unit)
+        g, t, f = [own[i] for i in some], [true[i] for i in some], [fresh[i] for i in more]
+        expected = measures(products(g, g), products(g, t), products(t, t), products(g, f), products(f, f))
+        assert left == pytest.approx(expected)
+
+
 def test_no_gradient_has_no_direction():
     zero, some = [torch.zeros(3)] * 3, list(torch.eye(3) + 1)
     value, _, _ = table({"zero": zero}, some, some, "zero")
