@@ -169,7 +169,8 @@ def _explained(found: Sequence[Geometry], frame: pd.DataFrame, folder: Path) -> 
             for shift, null in zip((-0.12, 0.12), NULLS, strict=True):
                 mean, low, high = (rows[f"{null}_{what}"].to_numpy() for what in ("mean", "low", "high"))
                 dot = {"color": COLOURS[null], "fmt": "o", "markersize": 2.6, "elinewidth": 1, "capsize": 2}
-                ax.errorbar(k + shift, mean, [mean - low, high - mean], **dot)
+                # a null without spread has its mean outside its range by rounding
+                ax.errorbar(k + shift, mean, np.clip([mean - low, high - mean], 0, None), **dot)
             ax.set_title(one.name)
             ax.set_xticks(k)
             ax.grid(False, axis="x")

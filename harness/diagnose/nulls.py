@@ -127,7 +127,7 @@ class Nulls:
             return walk_gram(np.random.Generator(np.random.Philox([draw, size])), n, size)
 
         def adam(draw: int) -> np.ndarray:
-            noise = torch.Generator().manual_seed((draw << 40) + count)
+            noise = torch.Generator().manual_seed(draw * 2 * COORDINATES + count)  # of which 32 bits count
             return adam_gram(args, every, *self._weights(run, tensor, count, decay), noise)
 
         return {
