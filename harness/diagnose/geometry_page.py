@@ -30,11 +30,12 @@ READ = """\
 Each row of M is the change of all trained weights since the base policy, kept after an update. EV: share of the squared
 singular values of M (not centred) that one direction takes; R²: of the straight line through the coefficients of the
 first direction. **A high EV₁ and R² alone mean nothing**: a walk without any direction has EV₁ near 0.81 and R² near
-0.96 as well, and AdamW on pure noise more. So the first rows are these nulls at the length of the runs: mean and 95 %
-range of their simulations. A run is more of a line than chance only where it lies above both, in EV₁ and in R²; below
-both, its way bends more than that of noise. The window is the beginning that the line is fitted to. Last columns:
-tensors whose own EV₁ lies above the 95 % range of either null for a tensor of that size (one in forty would by
-chance)."""
+0.96 as well, and AdamW on pure noise a still higher EV₁. So the first rows are these nulls at the length of the runs:
+mean and 95 % range of their simulations. A run is more of a line than chance only where it lies above both, in EV₁ and
+in R². Both nulls have noise that is alike in all directions; noise confined to few lies above them too, so that even
+this does not show that what is learnt is one direction. The window is the beginning that the line is fitted to. Last
+columns: tensors whose own EV₁ lies above the 95 % range of either null for a tensor of that size (one in forty would
+by chance)."""
 READ_COSINES = """\
 Cosines of the first directions of two runs, all parameters together, each oriented the way that its training went.
 Directions drawn at random are within ±{chance:.4f} in 95 %. That is a low bar: runs from one base policy share its

@@ -7,10 +7,10 @@ coefficient is a quarter of a sine, whose straight line has R² = 0.958.
 
 **Adam on noise**: the run's own AdamW (learning rate and schedule, β₁, β₂, ε, weight decay from the base policy's own
 weights, number of updates) on gradients N(0, 1), each independent of all others, kept at the same updates. Momentum
-makes its steps resemble their neighbours, so that it looks straighter than the walk. Clipping is left out: it scales
-all gradients of an update alike, and Adam divides such a scale out but for its change between updates. Coordinates do
-not touch each other: of a large tensor `COORDINATES` are simulated, which leaves the mean as it is and makes the range
-a little wider.
+makes its steps resemble their neighbours, so that one direction takes more of it than of the walk. Clipping is left
+out: it scales all gradients of an update alike, and Adam divides such a scale out but for its change between updates.
+Coordinates do not touch each other: of a large tensor `COORDINATES` are simulated, which leaves the mean as it is and
+makes the range wider.
 """
 
 from __future__ import annotations
