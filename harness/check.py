@@ -180,6 +180,12 @@ def _batch(trainer: DictConfig) -> None:
         raise ConfigError(
             f"trainer.rows_per_pass={at_once} does not divide the {of_an_update} completions of an update"
         )
+    updates = trainer.steps * trainer.updates_per_step
+    if trainer.deltas_every and updates % trainer.deltas_every:  # the last change is the whole training's
+        raise ConfigError(
+            f"trainer.deltas_every={trainer.deltas_every} does not divide the {updates} updates of the run,"
+            f" {trainer.updates_per_step} a step."
+        )
 
 
 def _extra(trainer: DictConfig) -> None:

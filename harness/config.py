@@ -33,6 +33,7 @@ HOUSEKEEPING = (
     "evaluation.shown_problems",
     "trainer.checkpoint_every",
     "trainer.checkpoints_kept",
+    "trainer.deltas_every",
     "trainer.report_to",
     "trainer.dry_run",
 )
@@ -61,6 +62,7 @@ class Trainer:
     max_grad_norm: float = above(0)
     checkpoint_every: int = at_least(1)
     checkpoints_kept: int = at_least(0)
+    deltas_every: int = at_least(0)
     report_to: list[str]
     threads: int = at_least(1)
     extra: dict[str, Any]

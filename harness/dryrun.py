@@ -26,6 +26,7 @@ PROMPT = 200  # tokens
 STATE_BYTES = 16  # a parameter: float32 weight, gradient, and Adam's two moments
 REFERENCE_BYTES = 4  # a parameter of the reference policy, where there is a KL term
 GPU_BYTES = 80e9
+DELTA_BYTES = 4  # a trained parameter of a kept change of the weights, in float32
 
 
 @dataclass
@@ -110,6 +111,7 @@ def dry_run(cfgs: Sequence[DictConfig]) -> str:
         "- evaluation as configured, the base policy's in every run;",
         "- extra rollouts and passes of methods that take them are not in it: see their cost in docs/methods.md.",
         *_memory(cfgs),
+        *_deltas(cfgs),
         "Nothing was loaded or run. Without trainer.dry_run=true the same command runs it.",
     ]
     return "\n".join(lines)
@@ -162,6 +164,25 @@ def _memory(cfgs: Sequence[DictConfig]) -> list[str]:
             text += f": more than the {GPU_BYTES / 1e9:.0f} GB of one GPU, so set policy.lora"
         lines[cfg.policy.name] = text + "."
     return list(lines.values())
+
+
+def _deltas(cfgs: Sequence[DictConfig]) -> list[str]:
+    """A line for each policy and way of keeping changes of the weights: what they take on disk."""
+    kept: dict[tuple[str, int, int], list[DictConfig]] = {}
+    for cfg in cfgs:
+        if every := cfg.trainer.deltas_every:
+            files = cfg.trainer.steps * cfg.trainer.updates_per_step // every
+            kept.setdefault((cfg.policy.name, every, files), []).append(cfg)
+    lines = []
+    for (name, every, files), own in kept.items():
+        whole = own[0].policy.get("parameters") if not own[0].policy.get("lora") else None
+        size = DELTA_BYTES * whole / 1e9 if whole else None
+        text = f"{size:,.3g} GB" if size else f"{DELTA_BYTES} bytes a trained parameter"
+        lines.append(
+            f"- {name}: trainer.deltas_every={every} keeps {files} files of {text} in each of {len(own)} runs"
+            + (f", {size * files * len(own):,.0f} GB in all." if size else ".")
+        )
+    return lines
 
 
 def _hours(hours: float) -> str:

@@ -1,6 +1,7 @@
 """What a run writes: one folder of plain text files, complete up to its last line at any moment.
 
 config.yaml  env.json  metrics.jsonl  evals.jsonl  credit.jsonl  samples.jsonl  problems.jsonl  checkpoint/  STATUS
+and on request deltas/ (harness/deltas.py)
 """
 
 from __future__ import annotations

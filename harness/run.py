@@ -28,6 +28,7 @@ from trl import GRPOConfig
 
 from harness.config import refuse_other, run_dir
 from harness.curve import LearningCurve
+from harness.deltas import KeptDeltas
 from harness.errors import RunFailed
 from harness.judge import Drawn, Judge
 from harness.policy import Policy
@@ -113,6 +114,11 @@ def _run(cfg: DictConfig, records: Records) -> None:
 
     checkpoint = records.last_checkpoint()
     updates, folder = checkpoint or (0, None)
+    if cfg.trainer.deltas_every:
+        deltas = KeptDeltas(records.directory, policy.model, cfg.trainer.deltas_every, args.max_steps)
+        print(deltas.size(), flush=True)
+        deltas.start(updates)
+        trainer.add_callback(deltas)
     curve.start(updates // cfg.trainer.updates_per_step)
     if updates < args.max_steps:
         trainer.train(resume_from_checkpoint=str(folder) if folder else None)

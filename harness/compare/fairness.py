@@ -15,7 +15,8 @@ FACTORS = ("method.name", "method.shaping", "method.advantage", "method.weightin
 # Names of a run and where it is kept; these never change a number that is compared.
 BOOKKEEPING = (
     "seed", "label", "method.name", "results_dir", "experiment_name", "n_jobs",
-    "trainer.report_to", "trainer.checkpoint_every", "trainer.checkpoints_kept", "tuned", "evaluation.shown_problems",
+    "trainer.report_to", "trainer.checkpoint_every", "trainer.checkpoints_kept", "trainer.deltas_every", "tuned",
+    "evaluation.shown_problems",
 )  # fmt: skip
 ABSENT = "(not set)"
 UNLIKE_STEPS = 1.5  # ratio of mean advantage RMS from which a note says so

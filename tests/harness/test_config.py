@@ -64,6 +64,7 @@ def test_label_leaves_out_where_and_when_a_run_is_kept():
         "experiment_name=x",
         "trainer.checkpoint_every=3",
         "trainer.checkpoints_kept=0",
+        "trainer.deltas_every=1",
     ):
         assert label("method=rloo", override) == plain, override
     assert label("method=rloo", "trainer.report_to=[trackio]") == plain
@@ -125,6 +126,10 @@ REFUSED = {
     "greedy rollouts": ("trainer.temperature=0", "trainer.temperature=0.0 must be greater than 0"),
     "not a number": ("trainer.learning_rate=nan", "trainer.learning_rate=nan"),
     "infinite": ("trainer.max_grad_norm=inf", "trainer.max_grad_norm=inf"),
+    "deltas": ("trainer.deltas_every=-1", "trainer.deltas_every=-1 must be at least 0"),
+    "deltas that leave out the last": (
+        "trainer.deltas_every=7", "trainer.deltas_every=7 does not divide the 120 updates of the run, 2 a step"
+    ),
     "checkpoint": ("trainer.checkpoint_every=0", "trainer.checkpoint_every=0 must be at least 1"),
     "indivisible": (
         "trainer.prompts_per_step=3 trainer.completions_per_prompt=5",

@@ -70,6 +70,14 @@ def test_a_policy_that_fits_no_gpu_is_pointed_out():
     assert "policy.lora" not in dry_run([composed(*SMALL, "policy=qwen3_8b_base", "policy.lora={r: 8}")])
 
 
+def test_the_size_of_kept_changes_of_the_weights_is_told():
+    text = dry_run([composed(*SMALL, "trainer.deltas_every=5")] * 3)  # 4 of 20 updates, 4 bytes · 4.022e9 each
+    assert "- qwen3_4b: trainer.deltas_every=5 keeps 4 files of 16.1 GB in each of 3 runs, 193 GB in all" in text
+    text = dry_run([composed(*SMALL, "trainer.deltas_every=5", "policy=micro")])
+    assert "- micro: trainer.deltas_every=5 keeps 4 files of 4 bytes a trained parameter in each of 1 runs" in text
+    assert "deltas_every" not in dry_run([composed(*SMALL)])
+
+
 def test_a_key_that_trl_lacks_is_refused(monkeypatch):
     monkeypatch.setattr("harness.run.trainer_settings", lambda cfg: {"lerning_rate": 1})
     with pytest.raises(ConfigError, match="lerning_rate is no field of trl.GRPOConfig. Did you mean learning_rate"):

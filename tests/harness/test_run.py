@@ -1,15 +1,19 @@
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 from harness.compose import composer
 from harness.config import run_dir
 from harness.curve import LearningCurve
 from harness.errors import ConfigError, RunFailed
 from harness.judge import decisive_tokens
+from harness.policy import load_policy
 from harness.records import origins
 from harness.run import run
 from harness.suites import Verdict
@@ -173,6 +177,59 @@ def test_an_interrupted_run_ends_with_the_numbers_of_an_uninterrupted_one(
     assert (run_dir(cut) / "STATUS").read_text() == "running\n"
     run(cut)
     assert all_lines(run_dir(cut)) == all_lines(run_dir(whole))
+
+
+def kept_changes(directory):
+    found = {path.name: path.read_bytes() for path in sorted((directory / "deltas").iterdir())}
+    assert not any(name.endswith(".new") for name in found)
+    return found
+
+
+@pytest.mark.parametrize("overrides", [[], [LORA, "trainer.learning_rate=0.05"]], ids=str)
+def test_an_interrupted_run_keeps_the_same_changes_of_the_weights(configured, monkeypatch, overrides, capsys):
+    whole, cut = (configured("trainer.deltas_every=2", *overrides, results=name) for name in ("whole", "cut"))
+    run(whole)
+    kept = kept_changes(run_dir(whole))
+    assert list(kept) == [f"{update:06d}.safetensors" for update in (2, 4, 6, 8)]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 7)  # the checkpoint is that of update 4
+        with pytest.raises(KeyboardInterrupt):
+            run(cut)
+    folder = run_dir(cut) / "deltas"
+    assert kept_changes(run_dir(cut)).keys() == {"000002.safetensors", "000004.safetensors", "000006.safetensors"}
+    (folder / "000006.safetensors").write_bytes(b"of another future")
+    (folder / "000009.safetensors.new").write_bytes(b"a write cut off")
+    capsys.readouterr()
+    run(cut)
+    assert kept_changes(run_dir(cut)) == kept
+    told = r"deltas_every=2 keeps 4 changes of the weights of [\d.]+ MB, [\d.]+ MB in all, in .*deltas"
+    assert re.search(told, capsys.readouterr().out)
+
+
+def test_a_kept_change_leads_from_the_base_policy_to_the_checkpoint(configured, policy_path):
+    cfg = configured("trainer.deltas_every=4", "trainer.steps=2")
+    run(cfg)
+    (path,) = (run_dir(cfg) / "deltas").iterdir()
+    delta = load_file(path)
+    base = load_policy("random", str(policy_path)).model
+    trained = load_policy("random", str(run_dir(cfg) / "checkpoint" / "checkpoint-4")).model
+    assert delta.keys() == dict(base.named_parameters()).keys()  # a tied head is no tensor of its own
+    end = dict(trained.named_parameters())
+    for name, parameter in base.named_parameters():
+        assert delta[name].dtype == torch.float32 and delta[name].any()
+        assert torch.equal(delta[name], end[name].detach() - parameter.detach())
+
+
+def test_changes_asked_for_halfway_are_refused(configured, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        with pytest.raises(KeyboardInterrupt):
+            run(configured())
+    with pytest.raises(RunFailed, match="keeps no change of the weights at update 2: .*trainer.deltas_every=0"):
+        run(configured("trainer.deltas_every=2"))
+    cfg = configured("trainer.deltas_every=0")
+    run(cfg)
+    assert not (run_dir(cfg) / "deltas").exists()
 
 
 def test_dynamic_sampling_draws_on_problems_that_no_step_has_of_its_own(configured, monkeypatch):

@@ -30,7 +30,7 @@ def test_methods_may_differ_in_their_parts_and_names(tree):
             "method.shaping.alpha": 0.1, "method.weighting._target_": "x",
             "results_dir": "elsewhere", "n_jobs": 1, "experiment_name": "other",
             "trainer.report_to": ["trackio"],
-            "trainer.checkpoint_every": 5, "trainer.checkpoints_kept": 0,
+            "trainer.checkpoint_every": 5, "trainer.checkpoints_kept": 0, "trainer.deltas_every": 1,
             "tuned": ["trainer.learning_rate"], "evaluation.shown_problems": 9,
         },
     )  # fmt: skip
