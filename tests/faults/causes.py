@@ -121,7 +121,9 @@ def a_worker_is_killed(times: int) -> None:
 
     def watch() -> None:
         for _ in range(times):
-            while not (found := [p for p in Path("results").glob("*/*/seed-*/metrics.jsonl") if p.stat().st_size]):
+            while not (
+                found := [p for p in Path("results").glob("*/*/seed-*/metrics.jsonl") if p.stat().st_size]
+            ):
                 time.sleep(0.05)
             # the worker is who holds the run's folder
             own = str((found[0].parent / ".lock").resolve())

@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,11 +133,24 @@ def _composed(overrides):
     return cfg
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """Where a run that was stopped is kept, to be copied: {label: folder}."""
+    return {"folder": tmp_path_factory.mktemp("stopped")}
+
+
 @pytest.fixture
-def stopped(monkeypatch):
-    """Run until Ctrl-C in the third step; the run's folder, with checkpoint-2."""
+def stopped(monkeypatch, kept):
+    """Run until Ctrl-C in the second step; the run's folder, with checkpoint-2."""
 
     def stopped(cfg) -> Path:
+        if cfg.label not in kept:
+            kept[cfg.label] = shutil.copytree(run_to(cfg), kept["folder"] / cfg.label)
+        elif not run_dir(cfg).exists():
+            shutil.copytree(kept[cfg.label], run_dir(cfg))
+        return run_dir(cfg)
+
+    def run_to(cfg) -> Path:
         step = CreditGRPOTrainer.training_step
 
         def interrupted(self, *arguments, **named):

@@ -70,7 +70,9 @@ def test_a_run_that_cannot_even_write_its_status_says_so_to_the_sweep(cfg, monke
         patch.setattr(Records, "append", lambda *_: patch.setattr(Records, "replace", no_space) or no_space())
         with pytest.raises(Unrecorded) as caught:
             run(cfg)
-    assert "OSError: [Errno 28] No space left on device; STATUS could not be written: [Errno 28]" in str(caught.value)
+    assert "OSError: [Errno 28] No space left on device; STATUS could not be written: [Errno 28]" in str(
+        caught.value
+    )
     assert Records(run_dir(cfg)).status == "running"  # what `compare` shows as a hole
     run(cfg)
     assert Records(run_dir(cfg)).status == "done"
@@ -152,13 +154,19 @@ def test_a_run_that_another_command_has_just_finished_is_left_alone(cfg, monkeyp
     ],
     ids=str,
 )
-def test_a_checkpoint_that_is_damaged_or_of_another_version(cfg, stopped, damage, says, whole_run):
+def test_a_checkpoint_that_is_damaged_or_of_another_version(cfg, stopped, damage, says):
     folder = stopped(cfg) / "checkpoint" / "checkpoint-2"
     damage(folder)
-    with pytest.raises(RunFailed, match=rf"checkpoint-2 cannot be taken up .*(?:{says}).*: delete it to go on"):
+    with pytest.raises(
+        RunFailed, match=rf"checkpoint-2 cannot be taken up .*(?:{says}).*: delete it to go on"
+    ):
         run(cfg)
-    shutil.rmtree(folder)
-    run(cfg)  # from the start: only one checkpoint is kept
+    assert Records(run_dir(cfg)).status.startswith("failed: ")
+
+
+def test_without_a_damaged_checkpoint_the_run_starts_anew(cfg, stopped, whole_run):
+    shutil.rmtree(stopped(cfg) / "checkpoint" / "checkpoint-2")  # the only one that is kept
+    run(cfg)
     assert read(run_dir(cfg)) == whole_run
 
 

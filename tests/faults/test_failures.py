@@ -58,7 +58,11 @@ def test_a_method_that_raises_at_step_37(failed, monkeypatch):
     monkeypatch.setattr(Method, "credit", at_call(37, Method.credit, lambda *_: 1 / 0))
     status, dump = failed("trainer.steps=40", "evaluation.every=40", "trainer.checkpoint_every=40")
     assert status == "failed: ZeroDivisionError: division by zero\n"
-    assert (dump["error"], dump["step"], dump["during"]) == ("ZeroDivisionError: division by zero", 37, "training")
+    assert (dump["error"], dump["step"], dump["during"]) == (
+        "ZeroDivisionError: division by zero",
+        37,
+        "training",
+    )
     assert len(dump["rows"]) == 3 * 4
     for row in dump["rows"]:
         assert row["prompt"] and row["token_ids"] and 0 <= row["reward"] <= 1
@@ -104,7 +108,10 @@ BAD = {
     "inf": (lambda verdicts: [Verdict(math.inf, True, "1")] * len(verdicts), "reward is inf"),
     "text": (lambda verdicts: [Verdict("1.0", True, "1")] * len(verdicts), "reward is '1.0'"),
     "no verdict": (lambda verdicts: ["right"] * len(verdicts), "'right' is no Verdict"),
-    "neither right nor wrong": (lambda verdicts: [Verdict(1.0, None, "1")] * len(verdicts), "correct is None"),
+    "neither right nor wrong": (
+        lambda verdicts: [Verdict(1.0, None, "1")] * len(verdicts),
+        "correct is None",
+    ),
     "one too few": (lambda verdicts: verdicts[1:], "verdicts for"),
     "one too many": (lambda verdicts: [*verdicts, GOOD], "verdicts for"),
     "none at all": (lambda verdicts: None, "gave None for"),
@@ -125,7 +132,9 @@ def test_a_verifier_that_gives_no_verdict(failed, monkeypatch, name):
 
 
 def test_a_verifier_that_gives_no_verdict_in_an_evaluation(failed, monkeypatch):
-    monkeypatch.setattr(EasySuite, "judge", at_call(2, EasySuite.judge, lambda own, self, *a: [None] * len(a[1])))
+    monkeypatch.setattr(
+        EasySuite, "judge", at_call(2, EasySuite.judge, lambda own, self, *a: [None] * len(a[1]))
+    )
     status, dump = failed()
     assert "verdict on completion 0: None is no Verdict" in status
     assert dump["during"] == "evaluation: test, sampled, temperature 1"
@@ -150,7 +159,10 @@ def test_a_verifier_that_hangs(failed, monkeypatch):
     monkeypatch.setattr("harness.suites.problem.JUDGE_SECONDS", 0.05)
     monkeypatch.setattr(EasySuite, "verify", hangs)
     status, dump = failed()
-    assert "TooManyVerifierErrors: the verifier failed on 6 of 6" in status and "no verdict within 0.05 s" in status
+    assert (
+        "TooManyVerifierErrors: the verifier failed on 6 of 6" in status
+        and "no verdict within 0.05 s" in status
+    )
     assert {row["verdict"]["error"] for row in dump["rows"]} == {"Overrun: no verdict within 0.05 s"}
 
 

@@ -28,11 +28,52 @@ from tests.harness.conftest import make_policy
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # what fails is short as it is
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-KEYS = ["seed", "trainer.steps", "trainer.extra", "+trainer.extra.top_p", "method", "method/advantage", "suite"]
-KEYS += ["suite.horizon", "method.advantage", "evaluation.temperatures", "tuned", "label", "results_dir", "policy"]
+KEYS = [
+    "seed",
+    "trainer.steps",
+    "trainer.extra",
+    "+trainer.extra.top_p",
+    "method",
+    "method/advantage",
+    "suite",
+]
+KEYS += [
+    "suite.horizon",
+    "method.advantage",
+    "evaluation.temperatures",
+    "tuned",
+    "label",
+    "results_dir",
+    "policy",
+]
 KEYS += ["n_jobs", "~method.weighting", "hydra.run.dir", "experiment", "experiment_name", "++method.scale"]
-VALUES = ["", "null", "1e999", "-1", "nan", "[1", "{a: 1}", "[]", "${seed}", "${nowhere}", "${", "grpo", "'", "\\", "0x1"]
-VALUES += ["${oc.env:HOME}", "!!python/object/apply:os.system [ls]", "1,2", "a=b", "\u2028", "\x00", "../..", "10000" * 9]
+VALUES = [
+    "",
+    "null",
+    "1e999",
+    "-1",
+    "nan",
+    "[1",
+    "{a: 1}",
+    "[]",
+    "${seed}",
+    "${nowhere}",
+    "${",
+    "grpo",
+    "'",
+    "\\",
+]
+VALUES += [
+    "0x1",
+    "${oc.env:HOME}",
+    "!!python/object/apply:os.system [ls]",
+    "1,2",
+    "a=b",
+    "\u2028",
+    "\x00",
+    "../..",
+    "10000" * 9,
+]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET, phases=PHASES)
@@ -67,10 +108,34 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
-RECORDS = ["STATUS", "config.yaml", "env.json", "evals.jsonl", "metrics.jsonl", "samples.jsonl", "credit.jsonl"]
+RECORDS = [
+    "STATUS",
+    "config.yaml",
+    "env.json",
+    "evals.jsonl",
+    "metrics.jsonl",
+    "samples.jsonl",
+    "credit.jsonl",
+]
 RECORDS += ["problems.jsonl"]
-WHOLE_LINES = [b"[" * 100_000, b"1" * 5000, b"\xff\xfe", b"", b"null", b'"\\ud800"', b"\x00", b"{}", b"- &a [*a]", b"a: ${"]
-WHOLE_LINES += [b"a: !!python/object/apply:os.system ['true']", b'{"a": 1e400}', b"2001-99-99", b"{a: " * 3000]
+WHOLE_LINES = [
+    b"[" * 100_000,
+    b"1" * 5000,
+    b"\xff\xfe",
+    b"",
+    b"null",
+    b'"\\ud800"',
+    b"\x00",
+    b"{}",
+    b"- &a [*a]",
+    b"a: ${",
+]
+WHOLE_LINES += [
+    b"a: !!python/object/apply:os.system ['true']",
+    b'{"a": 1e400}',
+    b"2001-99-99",
+    b"{a: " * 3000,
+]
 
 
 @st.composite
@@ -155,11 +220,42 @@ def test_the_whole_comparison_of_damaged_records(tree, damaged):
 
 TOKENIZER = make_policy().tokenizer
 ids = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)
-FRAGMENTS = ["\\boxed{", "}", "####", "answer:", "<answer>", "</think>", "<think>", "```python\n", "```", "\\frac{", "^{"]
-FRAGMENTS += ["1e9", "(A)", "A", "-", ",", "10", "\ufffd", "\ud800", "\u202e", "\x00", "\n", "$", "∞", "٣", "½", "%"]
+FRAGMENTS = [
+    "\\boxed{",
+    "}",
+    "####",
+    "answer:",
+    "<answer>",
+    "</think>",
+    "<think>",
+    "```python\n",
+    "```",
+    "\\frac{",
+    "^{",
+]
+FRAGMENTS += [
+    "1e9",
+    "(A)",
+    "A",
+    "-",
+    ",",
+    "10",
+    "\ufffd",
+    "\ud800",
+    "\u202e",
+    "\x00",
+    "\n",
+    "$",
+    "∞",
+    "٣",
+    "½",
+    "%",
+]
 texts = st.one_of(
     ids.map(lambda row: TOKENIZER.decode(row, skip_special_tokens=True)),
-    st.binary(max_size=60).map(lambda data: data.decode("utf-8", errors="replace")),  # what byte-level tokens decode to
+    st.binary(max_size=60).map(
+        lambda data: data.decode("utf-8", errors="replace")
+    ),  # what byte-level tokens decode to
     st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join),
     st.text(max_size=60),
 )
@@ -183,7 +279,9 @@ def test_any_completion_is_extracted(text, mode):
 def test_any_completion_gets_a_verdict(name, text):
     verifier, data = VERIFIERS[name]
     [verdict] = verifier.judge([Problem("q", "d", data=data)], [text])
-    assert verdict.error is None or not verdict.error.startswith(("TypeError", "KeyError", "IndexError", "Attribute"))
+    assert verdict.error is None or not verdict.error.startswith(
+        ("TypeError", "KeyError", "IndexError", "Attribute")
+    )
     json.dumps({"text": text, "answer": verdict.answer})
 
 

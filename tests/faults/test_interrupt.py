@@ -31,7 +31,9 @@ def test_a_signal_stops_the_sweep_and_the_same_command_finishes_it(
     assert time.monotonic() - start < 5
     assert not in_session(pid)
     assert "0 done, 0 skipped (done before), 2 not finished" in nursery.log.read_text()
-    [folder] = runs(tmp_path).values()  # SIGTERM, too, is no failure of a run after which the next one would start
+    [folder] = runs(
+        tmp_path
+    ).values()  # SIGTERM, too, is no failure of a run after which the next one would start
     assert (folder / "STATUS").read_text() == "running\n"
     for file in [f"{name}.jsonl" for name in FILES] + ["env.json"]:
         if phase != "lines" and (folder / file).exists():

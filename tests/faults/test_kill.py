@@ -38,4 +38,5 @@ def test_a_killed_sweep_ends_with_the_same_numbers(nursery, sweep, whole, tmp_pa
     code, out = nursery.run(sweep, tmp_path)
     assert code == 0, out
     assert numbers(tmp_path) == whole
+    print(f"{sum(killed)} of {len(killed)} moments were reached before the sweep was done: {moments(number)}")
     assert not [path for folder in runs(tmp_path).values() for path in folder.glob(".*.new")]

@@ -45,7 +45,8 @@ def armed(file: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize(
-    "name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "credit.pt", "pytorch_model.bin", "adapter_model.bin"]
+    "name",
+    ["optimizer.pt", "scheduler.pt", "rng_state.pth", "credit.pt", "pytorch_model.bin", "adapter_model.bin"],
 )
 def test_no_pickle_of_a_checkpoint_is_run(small, stopped, tmp_path, name, bare):
     cfg = compose([*small, "method=ppo"], tmp_path / "results")
@@ -73,7 +74,9 @@ def test_the_trainers_arguments_are_a_pickle_that_nobody_reads(small, stopped, t
 def test_every_file_of_a_run_is_text_or_weights_or_a_known_pickle(small, stopped, tmp_path):
     folder = stopped(compose([*small, "method=ppo"], tmp_path / "results"))
     kinds = {path.name: path.suffix for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
-    pickles = {name for name, kind in kinds.items() if kind not in (".json", ".jsonl", ".yaml", ".safetensors", "")}
+    pickles = {
+        name for name, kind in kinds.items() if kind not in (".json", ".jsonl", ".yaml", ".safetensors", "")
+    }
     assert pickles == {"optimizer.pt", "scheduler.pt", "rng_state.pth", "credit.pt", "training_args.bin"}
 
 
@@ -97,7 +100,9 @@ def test_a_configuration_in_results_calls_nothing(small, tmp_path, monkeypatch, 
     assert not Path("executed").exists()
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 100_000, "? " * 100_000, "a: " + "[" * 999])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{a: " * 50_000, "- " * 100_000, "? " * 100_000, "a: " + "[" * 999]
+)
 def test_a_configuration_that_would_overflow_the_parsers_stack(text):
     """In a process of its own: what it guards against ends the process."""
     code = "import sys\nfrom harness.plaindata import NotYaml, load_yaml\n"
