@@ -166,7 +166,7 @@ def damages(draw):
     return name, damage
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=QUIET, phases=PHASES)
+@settings(max_examples=100, deadline=None, suppress_health_check=QUIET, phases=PHASES)
 @given(damages())
 def test_a_damaged_record_is_a_hole_or_the_same_table(tree, tmp_path_factory, damaged):
     name, damage = damaged
@@ -203,7 +203,8 @@ def resumed(folder: Path) -> None:
             assert "delete" in str(error)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET, phases=PHASES)
+@pytest.mark.long
+@settings(max_examples=5, deadline=None, suppress_health_check=QUIET, phases=PHASES)
 @given(damages())
 def test_the_whole_comparison_of_damaged_records(tree, damaged):
     name, damage = damaged
@@ -266,7 +267,7 @@ VERIFIERS = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, phases=PHASES)
 @given(texts, st.sampled_from(get_args(Mode)))
 def test_any_completion_is_extracted(text, mode):
     assert isinstance(final_answer(text, mode), str | None)
@@ -274,7 +275,7 @@ def test_any_completion_is_extracted(text, mode):
 
 
 @pytest.mark.parametrize("name", VERIFIERS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None, phases=PHASES)
 @given(text=texts)
 def test_any_completion_gets_a_verdict(name, text):
     verifier, data = VERIFIERS[name]
@@ -290,7 +291,7 @@ PROBLEMS = SUITE.evaluation("test", 3)
 begun = st.builds("{}{}".format, st.sampled_from([problem.reference for problem in PROBLEMS]), texts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, phases=PHASES)
 @given(st.sampled_from(PROBLEMS), texts | begun)
 def test_any_completion_of_the_embedded_suite_is_judged(problem, text):
     [verdict] = SUITE.judge([problem], [text])

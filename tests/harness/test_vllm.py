@@ -14,7 +14,7 @@ from harness.suites.micro import MicroSuite
 from harness.vllm import VllmSampler
 from methods import Method
 from tests.harness.conftest import make_policy
-from tests.harness.test_trainer import make_trainer
+from tests.harness.test_trainer import GROUP, PROMPTS, make_trainer
 
 
 class Trainer:
@@ -75,7 +75,7 @@ class Generation:
     def generate(self, prompts, images, num_generations, profiler):
         seen, keys = Counter(), []
         for name in map(prompt_key, prompts):
-            keys.append(Key(name, seen[name], self.synced - 1))  # the step, as the adapter numbers it
+            keys.append(Key(name, seen[name], self.synced - 1))  # as the adapter numbers its first step
             seen[name] += 1
         drawn = self.engine.generate(
             prompts, keys, max_tokens=self.max_completion_length, temperature=self.temperature
@@ -105,23 +105,26 @@ def test_the_adapter_is_called_as_with_the_engine_and_the_two_log_probs_stay_apa
         return credits(self, batch)
 
     monkeypatch.setattr(Method, "credit", credit)
-    options = {"max_steps": 1, "loss_type": "dapo"}
-    ours = make_trainer(tmp_path, make_policy(), **options)
-    [with_engine] = outputs_of(ours)
-    theirs = make_trainer(tmp_path, make_policy(), engine=False, use_vllm=True, **options)
-    [with_vllm] = outputs_of(theirs)
+    ours = make_trainer(tmp_path, make_policy())
+    with_engine = outputs_of(ours)[0]
+    theirs = make_trainer(tmp_path, make_policy(), engine=False, use_vllm=True)
+    with_vllm = outputs_of(theirs)[0]
     generation = Generation.made[-1]
-    assert generation.synced == 1 and generation.asked == [(16, 4)]
+    assert (
+        generation.synced == 2 and generation.asked == [(len(PROMPTS) * GROUP, GROUP)] * 2
+    )  # two batches in all
 
-    one, other = batches  # what the method sees is the same, whoever sampled
+    one, other = batches[0], batches[2]  # what the method sees is the same, whoever sampled
     assert torch.equal(one.rewards, other.rewards) and torch.equal(one.completion_ids, other.completion_ids)
-    torch.testing.assert_close(one.logps, other.logps, rtol=0, atol=1e-4)
+    torch.testing.assert_close(one.logps, other.logps, rtol=0, atol=1e-4, check_dtype=False)
     for name in ("completion_ids", "completion_mask", "advantages"):
         torch.testing.assert_close(with_vllm[name], with_engine[name])
 
     mask = with_vllm["completion_mask"].bool()
     old, sampling = with_vllm["old_per_token_logps"][mask], with_vllm["sampling_per_token_logps"][mask]
-    torch.testing.assert_close(old, with_engine["old_per_token_logps"][mask], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        old, with_engine["old_per_token_logps"][mask], rtol=0, atol=1e-4, check_dtype=False
+    )
     torch.testing.assert_close(old - sampling, torch.full_like(old, SHIFT), rtol=0, atol=1e-4)
     ratio = with_vllm["importance_sampling_ratio"][mask]
     torch.testing.assert_close(ratio, torch.full_like(ratio, math.exp(SHIFT)), rtol=0, atol=1e-4)
