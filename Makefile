@@ -1,17 +1,21 @@
 # make demo   the head-to-head on the embedded model, its comparison table and plots
-# make test   all tests
+# make test   the tests, without those that take minutes
+# make test-all  all of them, as the continuous integration does
 # make venv   only the virtual environment that both use
 PYTHON ?= python3
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test venv lint clean
+.PHONY: demo test test-all venv lint clean
 
 demo: .venv/installed
 	.venv/bin/python -m harness -m experiment=demo
 	.venv/bin/python -m harness.compare runs=results/demo baseline=grpo
 
 test: .venv/installed
+	.venv/bin/python -m pytest -n 2 -q -m "not long"
+
+test-all: .venv/installed
 	.venv/bin/python -m pytest -n 2 -q
 
 lint: .venv/installed

@@ -3,6 +3,7 @@
 Exit codes: 0 all runs done, 1 a run failed, 2 refused before anything ran, 130 and 143 interrupted.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -15,8 +16,11 @@ from omegaconf import DictConfig
 
 from harness.config import CONF, run_dir
 from harness.dryrun import dry_run
-from harness.errors import ConfigError, RunFailed
+from harness.errors import ConfigError, RunFailed, Terminated, Unrecorded
 from harness.sweep import check_unfinished, check_without_loading, job, plan, status, summary
+
+UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
+RESTARTS = 3  # of a sweep whose worker processes were killed, as by the system when memory runs out
 
 
 def main() -> int:
@@ -45,18 +49,42 @@ def main() -> int:
         print(f"harness: {error}", file=sys.stderr)
         return 2
     before = [status(run_dir(cfg)) for cfg in cfgs]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that joblib ends its workers
+    signal.signal(signal.SIGTERM, _terminate)  # an exception, so that joblib ends its workers
     try:
         if set(before) != {"done"}:
-            _hydra()
+            _all_runs()
+    except Unrecorded as error:
+        print(f"harness: {error}", file=sys.stderr)
     except RunFailed:
         pass  # its STATUS says why, below
+    except OSError as error:  # of a run it would be a RunFailed: this is the folder of the sweep
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"harness: {type(error).__name__}: {error}", file=sys.stderr)
+    except Terminated:
+        sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         text, complete = summary(cfgs, before)
         print(text)
     return 0 if complete else 1
+
+
+def _terminate(*_) -> None:
+    raise Terminated
+
+
+def _all_runs() -> None:
+    """Run the sweep, and what is left of it again where the system killed a worker process: that ends all of them."""
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    for left in range(RESTARTS, -1, -1):
+        try:
+            return _hydra()
+        except TerminatedWorkerError:
+            again = "taking the unfinished runs up again" if left else "giving up: try a lower n_jobs"
+            print(f"harness: a worker process was killed, out of memory perhaps; {again}", file=sys.stderr)
 
 
 def _hydra() -> None:

@@ -15,8 +15,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import ConfigError
+from harness.plaindata import check_nesting
 
 _HERE = Path(__file__).resolve().parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"  # in a wheel | in a checkout
@@ -141,8 +143,10 @@ def refuse_other(cfg: DictConfig) -> None:
     """Raise ConfigError where the run's folder holds a run of another configuration, finished or not."""
     path = run_dir(cfg) / "config.yaml"
     try:
+        if path.exists():
+            check_nesting(path.read_text(encoding="utf-8"))
         old = OmegaConf.load(path) if path.exists() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OmegaConfBaseException, OSError) as error:
         raise ConfigError(f"{path} is damaged: delete {path.parent} to make the run anew.") from error
     if old is not None and not (OmegaConf.is_dict(old) and old):
         raise ConfigError(f"{path} is damaged: delete {path.parent} to make the run anew.")

@@ -64,19 +64,22 @@ class LearningCurve(TrainerCallback):
         self.tokens, self.seconds = 0, 0.0
         self.created = self.step_start = self.told = time.perf_counter()
         self.problems: dict[str, list[Problem]] = {}
+        self.during = "loading"  # what a failure interrupts: loading, training, or which evaluation
 
     def start(self, step: int) -> None:
         """Take up the records at `step`; evaluate the base policy if this is the beginning."""
+        self.during = "taking up the records"
         self.records.rewind(step)
         reset_peak()
         if step > 0:
-            last = self.records.read("metrics")[-1]
-            self.tokens, self.seconds = last["tokens"], last["seconds"]
+            self.tokens, self.seconds = self.records.totals()
         else:
             self._base_policy()
         self.started, self.start_step = time.perf_counter(), step
+        self.during = "loading"
 
     def on_step_begin(self, args, state, control, **_):
+        self.during = "training"
         if state.global_step % self.updates_per_step == 0:
             self.step_start = time.perf_counter()
             self.trainer.seconds = dict.fromkeys(self.trainer.seconds, 0.0)
@@ -129,7 +132,8 @@ class LearningCurve(TrainerCallback):
 
     def evaluate(self, step: int, split: str, mode: str, temperature: float) -> list[Sample]:
         """Evaluate the policy as it is and record one line a domain."""
-        e = self.cfg.evaluation
+        e, before = self.cfg.evaluation, self.during
+        self.during = f"evaluation: {split}, {mode}, temperature {temperature:g}"
         if split not in self.problems:
             self.problems[split] = self.suite.evaluation(split, getattr(e, f"{split}_problems"))
         samples = sample_problems(
@@ -150,6 +154,7 @@ class LearningCurve(TrainerCallback):
             "eval_seed": e.seed,
         }
         self.records.append("evals", (head | {"domain": d} | s | tail for d, s in scores(samples).items()))
+        self.during = before
         return samples
 
     def _keep_credit(self, step: int) -> None:

@@ -12,6 +12,14 @@ class RunFailed(RuntimeError):
     """One run failed; its STATUS says why. Carries text only, so that it crosses process borders."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. Like Ctrl-C no Exception, so that no run takes it for a failure of its own."""
+
+
+class Unrecorded(RunFailed):
+    """One run failed, and its folder could not be written to: only the message says why."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return "Did you mean …?", or where none is close the valid names if they are few.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
 
 from harness.policy import Policy
 from harness.rollouts import Key, RolloutEngine
@@ -18,6 +20,10 @@ MAX_ERROR_SHARE = 0.1  # more unjudged completions than this fail a run
 
 class TooManyVerifierErrors(RuntimeError):
     """The verifier could not judge a large share of completions, so scores would mean nothing."""
+
+
+class BadVerdict(ValueError):
+    """What the verifier returned is no verdict on the completions it was given."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,50 @@ def sample_problems(
     )
     ids = rollouts.ids()
     texts = policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    verdicts = suite.judge([problem for problem, _ in requests], texts)
-    check_error_share(verdicts)
+    verdicts = judged(suite, [problem for problem, _ in requests], texts)
     return [
         Sample(problem, i, text, verdict, len(own))
         for (problem, i), text, verdict, own in zip(requests, texts, verdicts, ids, strict=True)
     ]
+
+
+def judged(suite: Suite, problems: Sequence[Problem], completions: Sequence[str]) -> list[Verdict]:
+    """The suite's verdicts, one a completion. Raises `BadVerdict` for what is none, `TooManyVerifierErrors`, or what
+    the suite raises; the error carries the rows, for failure.json.
+    """
+    verdicts: Sequence[Verdict] = ()
+    try:
+        verdicts = suite.judge(problems, completions)
+        check_verdicts(verdicts, len(completions))
+        check_error_share(verdicts)
+    except Exception as error:
+        with_rows(error, [problem.prompt for problem in problems], completions, verdicts)
+        raise
+    return verdicts
+
+
+def check_verdicts(verdicts: Sequence[Verdict], count: int) -> None:
+    """Raise `BadVerdict` unless there is one sound verdict for each of `count` completions."""
+    if not isinstance(verdicts, list | tuple) or len(verdicts) != count:
+        given = f"{len(verdicts)} verdicts" if isinstance(verdicts, list | tuple) else repr(verdicts)
+        raise BadVerdict(f"the verifier gave {given} for {count} completions")
+    for place, verdict in enumerate(verdicts):
+        if fault := _fault(verdict):
+            raise BadVerdict(f"the verifier's verdict on completion {place}: {fault}")
+
+
+def _fault(verdict: Verdict) -> str | None:
+    if not isinstance(verdict, Verdict):
+        return f"{verdict!r:.100} is no Verdict"
+    if not isinstance(verdict.answer, str | None):
+        return f"answer is {verdict.answer!r:.100}, not a text or None"
+    if verdict.error is not None:
+        return None if isinstance(verdict.error, str) else f"error is {verdict.error!r:.100}, not a text"
+    if not isinstance(verdict.reward, numbers.Real) or not math.isfinite(verdict.reward):
+        return f"reward is {verdict.reward!r:.100}: give a finite number, or Verdict.failure(why)"
+    if not isinstance(verdict.correct, bool):
+        return f"correct is {verdict.correct!r:.100}: give true or false, or Verdict.failure(why)"
+    return None
 
 
 def check_error_share(verdicts: Sequence[Verdict]) -> None:
@@ -71,6 +115,22 @@ def check_error_share(verdicts: Sequence[Verdict]) -> None:
             f"the verifier failed on {sum(errors.values())} of {len(verdicts)} completions, "
             f"{count} times with: {cause}"
         )
+
+
+def with_rows(
+    error: Exception, prompts: Sequence[str], completions: Sequence[str], verdicts: Any
+) -> None:
+    """Keep on `error` what a verifier was asked, beside what it said, as far as it said anything."""
+    said = list(verdicts) if isinstance(verdicts, list | tuple) else [verdicts]
+    said += [None] * (len(completions) - len(said))
+    error.rows = [
+        {"prompt": prompt, "completion": completion, "verdict": _verdict(own)}
+        for prompt, completion, own in zip(prompts, completions, said, strict=False)
+    ]
+
+
+def _verdict(said: Any) -> Any:
+    return asdict(said) if is_dataclass(said) and not isinstance(said, type) else repr(said)
 
 
 def scores(samples: Iterable[Sample]) -> dict[str, dict]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.evaluation import check_error_share
+from harness.evaluation import check_error_share, check_verdicts, with_rows
 from harness.policy import Policy
 from harness.rows import as_text
 from harness.suites import Problem, Suite, Verdict
@@ -45,7 +45,14 @@ class Judge:
         if len(self._known) > KEPT_VERDICTS:
             self._known = {pair: self._known[pair] for pair in pairs if pair in self._known}
         if new:
-            judged = self.suite.judge([self.problems[i] for i, _ in new], [text for _, text in new])
+            problems, texts = [self.problems[i] for i, _ in new], [text for _, text in new]
+            judged: Sequence[Verdict] = ()
+            try:
+                judged = self.suite.judge(problems, texts)
+                check_verdicts(judged, len(new))
+            except Exception as error:
+                with_rows(error, [own.prompt for own in problems], texts, judged)
+                raise
             self._known |= zip(new, judged, strict=True)
             self.errors.update(verdict.error for verdict in judged if verdict.error is not None)
         return [self._known[pair] for pair in pairs]
@@ -53,7 +60,11 @@ class Judge:
     def reward(self, completions: list, problem: list[int], **_) -> list[float]:
         """TRL reward function: the verdict's reward, NaN where the verifier could not judge."""
         verdicts = self.verdicts(problem, completions)
-        check_error_share(verdicts)
+        try:
+            check_error_share(verdicts)
+        except Exception as error:
+            with_rows(error, [self.problems[i].prompt for i in problem], [*map(as_text, completions)], verdicts)
+            raise
         return [verdict.reward for verdict in verdicts]
 
     def decisive(

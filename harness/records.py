@@ -29,6 +29,13 @@ from harness.policy import Policy
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "hydra-core")
 RUNNING, DONE, FAILED = "running", "done", "failed"
+NEEDED: dict[str, dict[str, type]] = {  # to take a run up
+    "metrics": {"step": int},
+    "evals": {"step": int, "split": str},
+    "credit": {"step": int, "problem": str},
+    "problems": {"split": str, "problem": str},
+}
+TRACEBACK, FAILURE = "traceback.txt", "failure.json"  # of a failed run: harness.failure
 
 
 class Records:
@@ -45,7 +52,7 @@ class Records:
 
     def set_status(self, status: str) -> None:
         """Replace the one line of STATUS."""
-        self._replace("STATUS", status.replace("\n", " ") + "\n")
+        self.replace("STATUS", status.replace("\n", " ") + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -60,8 +67,9 @@ class Records:
 
     def begin(self, config: DictConfig) -> None:
         """Write the configuration and say that the run is under way."""
-        self._replace("config.yaml", OmegaConf.to_yaml(config, resolve=True))
-        (self.directory / "traceback.txt").unlink(missing_ok=True)
+        self.replace("config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        for name in (TRACEBACK, FAILURE):
+            (self.directory / name).unlink(missing_ok=True)
         self.set_status(RUNNING)
 
     def write_environment(self, env: dict[str, Any]) -> None:
@@ -71,7 +79,7 @@ class Records:
         """
         path = self.directory / "env.json"
         if path.exists() and self.last_checkpoint():
-            first = json.loads(path.read_text())
+            first = self._first_environment(path)
             if first["policy_hash"] != env["policy_hash"]:
                 raise ValueError(
                     f"the run began with base policy {first['policy_hash']}, which is now {env['policy_hash']}: "
@@ -85,7 +93,16 @@ class Records:
                     )
             again = {key: env[key] for key in ("started", "command", "commit", "code", "versions")}
             env = first | {"resumed": [*first.get("resumed", []), again]}
-        self._replace("env.json", json.dumps(env, indent=2) + "\n")
+        self.replace("env.json", json.dumps(env, indent=2) + "\n")
+
+    def _first_environment(self, path: Path) -> dict[str, Any]:
+        try:
+            first = json.loads(path.read_text())
+        except (ValueError, RecursionError):
+            first = None
+        if not isinstance(first, dict) or "policy_hash" not in first or type(first.get("resumed", [])) is not list:
+            raise ValueError(f"{path} is damaged: delete {self.directory} to make the run anew")
+        return first
 
     def append(self, name: str, lines: Iterable[dict[str, Any]]) -> None:
         """Add lines to `<name>.jsonl` and flush them; NaN becomes null."""
@@ -96,17 +113,34 @@ class Records:
     def read(self, name: str) -> list[dict[str, Any]]:
         """The complete lines of `<name>.jsonl`; an unfinished last line (a run cut off) is left out.
 
-        Raises ValueError naming file and line for any other line that is not JSON.
+        Raises ValueError naming file and line for any other line that is not JSON, or lacks what a run needs to go on.
         """
         path = self.directory / f"{name}.jsonl"
-        text = path.read_text() if path.exists() else ""
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not text: delete {self.directory}") from error
         lines = []
         for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
             try:
-                lines.append(json.loads(line))
-            except ValueError:
+                read = json.loads(line)
+            except (ValueError, RecursionError):
                 raise ValueError(f"{path}, line {number} is not JSON: delete {self.directory}") from None
+            for key, kind in NEEDED.get(name, {}).items():
+                if not isinstance(read, dict) or type(read.get(key)) is not kind:
+                    raise ValueError(f"{path}, line {number} has no {key}: delete {self.directory}")
+            lines.append(read)
         return lines
+
+    def totals(self) -> tuple[int, float]:
+        """Tokens and seconds of training up to the last line of metrics.jsonl; ValueError if it does not say."""
+        last = self.read("metrics")[-1]
+        tokens, seconds = last.get("tokens"), last.get("seconds")
+        if type(tokens) is not int or type(seconds) not in (int, float):
+            raise ValueError(
+                f"{self.directory}/metrics.jsonl: its last line lacks tokens or seconds: delete {self.directory}"
+            )
+        return tokens, seconds
 
     def rewind(self, step: int) -> None:
         """Forget everything after `step`, the last step with a checkpoint, and the end point (0: start anew).
@@ -136,7 +170,7 @@ class Records:
         ]
         files = {"metrics": metrics, "evals": evals, "credit": credit, "problems": problems, "samples": []}
         for name, kept in files.items():
-            self._replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+            self.replace(f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def last_checkpoint(self) -> tuple[int, Path] | None:
         """Updates done and folder of the newest whole checkpoint, or None."""
@@ -147,7 +181,8 @@ class Records:
         ]
         return max(found, default=None)
 
-    def _replace(self, name: str, text: str) -> None:
+    def replace(self, name: str, text: str) -> None:
+        """Write a file whole or not at all."""
         temporary = self.directory / f".{name}.new"
         temporary.write_text(text)
         os.replace(temporary, self.directory / name)

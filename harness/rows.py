@@ -59,6 +59,13 @@ def checked_reward(value: Any, name: str, row: int) -> float | None:
     return None if value is None else float(value)
 
 
+def finite(value: Any, name: str, scaler: Any = None) -> Any:
+    """The number itself; FloatingPointError if it is not finite, unless a gradient scaler passes over such steps."""
+    if scaler is None and value is not None and not math.isfinite(float(value)):
+        raise FloatingPointError(f"the {name} is {float(value)}")
+    return value
+
+
 def recorded(func: Callable, name: str, index: int, raw: dict[int, list[float | None]]) -> Callable:
     """The reward function with its values kept in `raw[index]` as Python floats; reward models stay as they are."""
     if isinstance(func, nn.Module):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import shlex
-import traceback
 import warnings
 from typing import Any
 
@@ -21,18 +20,19 @@ import torch
 import transformers
 from datasets import Dataset
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
+from harness.checkpoints import check_checkpoint
 from harness.config import refuse_other, run_dir
 from harness.curve import LearningCurve
 from harness.deltas import KeptDeltas
-from harness.errors import RunFailed
+from harness.errors import Unrecorded
+from harness.failure import record_failure, set_scene
 from harness.judge import Drawn, Judge
 from harness.policy import Policy
-from harness.records import DONE, FAILED, Records, environment
+from harness.records import DONE, Records, environment
 from harness.rollouts import RolloutEngine
 from harness.suites import Suite
 from harness.trainer import CreditGRPOTrainer
@@ -49,16 +49,17 @@ def run(cfg: DictConfig) -> None:
     records = Records(run_dir(cfg))
     if records.status == DONE:
         return
-    with records.locked():
-        records.begin(cfg)
-        try:
-            _run(cfg, records)
-        except (Exception, SystemExit) as error:  # a part that calls sys.exit must not end the sweep
-            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            why = " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", ())])
-            (records.directory / "traceback.txt").write_text(traceback.format_exc())
-            records.set_status(f"{FAILED}: {why}")
-            raise RunFailed(f"{cfg.label} seed {cfg.seed}: {why}") from None
+    try:
+        with records.locked():
+            if records.status == DONE:  # by another command, since this one looked
+                return
+            records.begin(cfg)
+            try:
+                _run(cfg, records)
+            except (Exception, SystemExit) as error:  # a part that calls sys.exit must not end the sweep
+                raise record_failure(cfg, records, error) from None
+    except OSError as error:
+        raise Unrecorded(f"{cfg.label} seed {cfg.seed}: {records.directory} cannot be written: {error}") from None
 
 
 def _run(cfg: DictConfig, records: Records) -> None:
@@ -114,18 +115,29 @@ def _run(cfg: DictConfig, records: Records) -> None:
 
     checkpoint = records.last_checkpoint()
     updates, folder = checkpoint or (0, None)
-    if cfg.trainer.deltas_every:
-        deltas = KeptDeltas(records.directory, policy.model, cfg.trainer.deltas_every, args.max_steps)
-        print(deltas.size(), flush=True)
-        deltas.start(updates)
-        trainer.add_callback(deltas)
-    curve.start(updates // cfg.trainer.updates_per_step)
-    if updates < args.max_steps:
-        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
-    else:  # only the last evaluation is missing
-        trainer._load_from_checkpoint(str(folder))
-    curve.finish()
-    records.set_status(DONE)
+    try:
+        if folder:
+            check_checkpoint(folder, updates, trainer.model)
+        if cfg.trainer.deltas_every:
+            deltas = KeptDeltas(records.directory, policy.model, cfg.trainer.deltas_every, args.max_steps)
+            print(deltas.size(), flush=True)
+            deltas.start(updates)
+            trainer.add_callback(deltas)
+        curve.start(updates // cfg.trainer.updates_per_step)
+        if updates < args.max_steps:
+            trainer.train(resume_from_checkpoint=str(folder) if folder else None)
+        else:  # only the last evaluation is missing
+            trainer._load_from_checkpoint(str(folder))
+        curve.finish()
+        records.set_status(DONE)
+    except (Exception, SystemExit) as error:
+        if folder and curve.during == "loading":
+            error = ValueError(
+                f"{folder} cannot be taken up ({type(error).__name__}: {' '.join(str(error).split()):.500}): delete it "
+                f"to go on from the one before or from the start, or {records.directory} to make the run anew"
+            ).with_traceback(error.__traceback__)
+        set_scene(error, trainer, curve, judge, str(folder) if folder else None)
+        raise error
 
 
 def seed_everything(seed: int) -> None:

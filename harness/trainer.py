@@ -9,6 +9,7 @@ Overrides methods of `trl.GRPOTrainer`, always through `super()`:
   cost no forward; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
 - there, too, prompts are forwarded once for all their completions (`harness.passes`);
 - `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators;
+- a loss or gradient that is not finite is an error: TRL would train on;
 - what a method has learnt is saved and loaded with the optimizer.
 """
 
@@ -32,7 +33,7 @@ from harness.passes import SharedPrompts, can_share
 from harness.policy import twin
 from harness.resampling import Reserve, with_variance
 from harness.rollouts import Key, RolloutEngine, Rollouts
-from harness.rows import prompt_key, recorded, trimmed
+from harness.rows import finite, prompt_key, recorded, trimmed
 from harness.work import rollout_batch
 from methods import Credit, LiveBatch, Method
 
@@ -211,6 +212,8 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         start = time.perf_counter()
+        said = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        self.scored = said  # without rewards: what to look at if a reward function raises
         raw: dict[int, list[float | None]] = {}
         funcs = self.reward_funcs
         named = zip(self.reward_func_names, funcs, strict=True)
@@ -234,9 +237,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         self.scored = {
             "rewards": total,
             "terms": dict(zip(self.reward_func_names, terms.T, strict=True)),
-            "prompts": prompts,
-            "completions": completions,
-            "completion_ids": completion_ids_list,
+            **said,
         }
         self.seconds["reward"] += time.perf_counter() - start
         return single
@@ -326,6 +327,13 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self.loss_type in MEAN_OVER_ROWS:
             return loss * rows
         return loss * (kept / tokens) if self.loss_type in MEAN_OVER_TOKENS else loss
+
+    def training_step(self, *inputs, **named):
+        return finite(super().training_step(*inputs, **named), "loss", self.accelerator.scaler)
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        # before the optimizer's step, so that the weights are still whole
+        return finite(super()._get_grad_norm(model, grad_norm=grad_norm), "gradient norm", self.accelerator.scaler)
 
     # What was learnt
 

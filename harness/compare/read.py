@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+
+from harness.plaindata import NotYaml, is_finite, load_yaml
 
 ALL = "all"  # the domain that is the unweighted mean over domains
 
@@ -93,12 +93,10 @@ def read_text(path: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree = yaml.load(read_text(folder / "config.yaml"), loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
-        mark = getattr(error, "problem_mark", None)
-        raise RecordError(f"config.yaml line {mark.line + 1 if mark else '?'} is not YAML") from error
+        tree = load_yaml(read_text(folder / "config.yaml"))
+    except NotYaml as error:
+        raise RecordError(f"config.yaml line {error.line or '?'} is not YAML") from error
     if not isinstance(tree, dict):
         raise RecordError("config.yaml holds no mapping")
     config = flatten(tree)
@@ -129,7 +127,7 @@ def read_lines(path: Path, fields: Mapping[str, type], cut: bool = False) -> lis
     texts = read_text(path).splitlines()
     try:  # one call for the whole file; only where that fails are the lines looked at one by one
         lines = json.loads(f"[{','.join(texts)}]")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         lines = []
     if len(lines) != len(texts) or not all(isinstance(line, dict) for line in lines):
         lines = _one_by_one(path, texts, cut)
@@ -151,7 +149,7 @@ def _one_by_one(path: Path, texts: Sequence[str], cut: bool) -> list[dict[str, A
         where = f"{path.name} line {number}"
         try:
             line = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if cut and number == len(texts):
                 break
             raise RecordError(f"{where} is not JSON (cut short?)") from error
@@ -163,7 +161,7 @@ def _one_by_one(path: Path, texts: Sequence[str], cut: bool) -> list[dict[str, A
 
 def _column_is(lines: Sequence[Mapping[str, Any]], field: str, kind: type) -> bool:
     values = [line.get(field) for line in lines]
-    return {*map(type, values)} <= JSON_TYPES[kind] and (kind is not float or all(map(math.isfinite, values)))
+    return {*map(type, values)} <= JSON_TYPES[kind] and (kind is str or all(map(is_finite, values)))
 
 
 def _raise_first(path: Path, lines: Sequence[Mapping[str, Any]], fields: Mapping[str, type]) -> None:
@@ -175,7 +173,7 @@ def _raise_first(path: Path, lines: Sequence[Mapping[str, Any]], fields: Mapping
 
 
 def _is(value: Any, kind: type) -> bool:
-    return type(value) in JSON_TYPES[kind] and (kind is not float or math.isfinite(value))
+    return type(value) in JSON_TYPES[kind] and (kind is str or is_finite(value))
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Columns:
@@ -190,6 +188,8 @@ def _columns(lines: Sequence[Mapping[str, Any]]) -> Columns:
     for name, values in table.items():
         kinds = {*map(type, values)}
         if kinds <= {int, float, type(None)}:
+            if int in kinds and not all(is_finite(value) for value in values if type(value) is int):
+                raise RecordError(f"{name} has a number that is too large")
             columns[name] = np.array(values, dtype=np.int64 if kinds == {int} else np.float64)
         else:
             columns[name] = np.fromiter(values, dtype=object, count=len(values))
@@ -199,8 +199,8 @@ def _columns(lines: Sequence[Mapping[str, Any]]) -> Columns:
 def read_env(folder: Path) -> dict[str, Any]:
     try:
         env = json.loads(read_text(folder / "env.json"))
-    except json.JSONDecodeError as error:
-        raise RecordError(f"env.json line {error.lineno} is not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"env.json line {getattr(error, 'lineno', 1)} is not JSON") from error
     for key in ENV_FIELDS:
         if not isinstance(env, dict) or key not in env:
             raise RecordError(f"env.json has no {key}")

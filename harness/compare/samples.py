@@ -78,7 +78,7 @@ def _read_lines(path: Path, fields: dict[str, tuple[type, ...]]) -> list[dict[st
         where = f"{path.name} line {number}"
         try:
             line = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"{where} is not JSON (cut short?)") from error
         if not isinstance(line, dict):
             raise RecordError(f"{where} is not a JSON object")

@@ -55,7 +55,7 @@ from harness.compose import composer
 from harness.diagnose import report
 from harness.diagnose.look import Sizes, begin, measure
 from harness.errors import ConfigError, RunFailed
-from harness.evaluation import TooManyVerifierErrors
+from harness.evaluation import BadVerdict, TooManyVerifierErrors
 from harness.policy import Policy
 from harness.run import seed_everything
 
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"harness.diagnose: {error}", file=sys.stderr)
         return 2
-    except (RunFailed, TooManyVerifierErrors) as error:
+    except (RunFailed, BadVerdict, TooManyVerifierErrors) as error:
         print(f"harness.diagnose: {error}", file=sys.stderr)
         return 1
     print(written.table)

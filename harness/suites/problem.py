@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+from harness.suites.deadline import Overrun, deadline
+
 Split = Literal["train", "validation", "test", "curve"]
+JUDGE_SECONDS = 60.0  # for one completion, of a verifier in this process
 # Share of each split in percent of the range of problem hashes: a problem is always of the same one.
 SPLIT_PERCENT = {"test": (0, 25), "validation": (25, 40), "curve": (40, 55), "train": (55, 100)}
 
@@ -98,12 +101,13 @@ class Suite(Protocol):
 def one_by_one(
     verify: Callable[[Problem, str], Verdict], problems: Sequence[Problem], completions: Sequence[str]
 ) -> list[Verdict]:
-    """`verify` on each completion; where it raises it has failed, which is not the completion's fault."""
+    """`verify` on each completion; where it raises or hangs it has failed, which is not the completion's fault."""
 
     def judged(problem: Problem, completion: str) -> Verdict:
         try:
-            return verify(problem, completion)
-        except Exception as error:
+            with deadline(JUDGE_SECONDS):
+                return verify(problem, completion)
+        except (Exception, Overrun) as error:
             return Verdict.failure(f"{type(error).__name__}: {error}")
 
     return [judged(*pair) for pair in zip(problems, completions, strict=True)]

@@ -1,12 +1,20 @@
 """A stand-in for TRL's vLLM: what the harness asks of it, and that training's settings come back."""
 
+import math
 import types
+from collections import Counter
 
 import pytest
+import torch
 
 from harness.evaluation import sample_problems
+from harness.rollouts import Key, RolloutEngine
+from harness.rows import prompt_key
 from harness.suites.micro import MicroSuite
 from harness.vllm import VllmSampler
+from methods import Method
+from tests.harness.conftest import make_policy
+from tests.harness.test_trainer import GROUP, PROMPTS, make_trainer
 
 
 class Trainer:
@@ -45,3 +53,81 @@ def test_settings_come_back_after_a_failure():
     with pytest.raises(ZeroDivisionError):
         VllmSampler(trainer).generate([[1]], [None], max_tokens=3, temperature=0.0, seed=0)
     assert trainer.vllm_generation.temperature == 1.0
+
+
+SHIFT = 0.3  # by which the stand-in's log-probs lie below the policy's: another kernel, another precision
+
+
+class Generation:
+    """A stand-in for TRL's VLLMGeneration: the engine's completions, with log-probs of its own."""
+
+    made = []
+
+    def __init__(self, model, processing_class, temperature, max_completion_length, **named):
+        self.engine = RolloutEngine(model, processing_class, seed=0)
+        self.temperature, self.max_completion_length, self.named = temperature, max_completion_length, named
+        self.synced, self.asked = 0, []
+        Generation.made.append(self)
+
+    def sync_weights(self):
+        self.synced += 1
+
+    def generate(self, prompts, images, num_generations, profiler):
+        seen, keys = Counter(), []
+        for name in map(prompt_key, prompts):
+            keys.append(Key(name, seen[name], self.synced - 1))  # as the adapter numbers its first step
+            seen[name] += 1
+        drawn = self.engine.generate(
+            prompts, keys, max_tokens=self.max_completion_length, temperature=self.temperature
+        )
+        self.asked.append((len(prompts), num_generations))
+        logps = [
+            [[value - SHIFT] for value in row[: len(ids)].tolist()]
+            for row, ids in zip(drawn.logps, drawn.ids(), strict=True)
+        ]
+        return prompts, drawn.ids(), logps, None
+
+
+def outputs_of(trainer):
+    seen = []
+    make = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: seen.append(make(inputs)) or seen[-1]
+    trainer.train()
+    return seen
+
+
+def test_the_adapter_is_called_as_with_the_engine_and_the_two_log_probs_stay_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Generation)
+    batches, credits = [], Method.credit
+
+    def credit(self, batch):
+        batches.append(batch)
+        return credits(self, batch)
+
+    monkeypatch.setattr(Method, "credit", credit)
+    ours = make_trainer(tmp_path, make_policy())
+    with_engine = outputs_of(ours)[0]
+    theirs = make_trainer(tmp_path, make_policy(), engine=False, use_vllm=True)
+    with_vllm = outputs_of(theirs)[0]
+    generation = Generation.made[-1]
+    assert (
+        generation.synced == 2 and generation.asked == [(len(PROMPTS) * GROUP, GROUP)] * 2
+    )  # two batches in all
+
+    one, other = batches[0], batches[2]  # what the method sees is the same, whoever sampled
+    assert torch.equal(one.rewards, other.rewards) and torch.equal(one.completion_ids, other.completion_ids)
+    torch.testing.assert_close(one.logps, other.logps, rtol=0, atol=1e-4, check_dtype=False)
+    for name in ("completion_ids", "completion_mask", "advantages"):
+        torch.testing.assert_close(with_vllm[name], with_engine[name])
+
+    mask = with_vllm["completion_mask"].bool()
+    old, sampling = with_vllm["old_per_token_logps"][mask], with_vllm["sampling_per_token_logps"][mask]
+    torch.testing.assert_close(
+        old, with_engine["old_per_token_logps"][mask], rtol=0, atol=1e-4, check_dtype=False
+    )
+    torch.testing.assert_close(old - sampling, torch.full_like(old, SHIFT), rtol=0, atol=1e-4)
+    ratio = with_vllm["importance_sampling_ratio"][mask]
+    torch.testing.assert_close(ratio, torch.full_like(ratio, math.exp(SHIFT)), rtol=0, atol=1e-4)
+    # and the correction reaches the update
+    norms = [trainer.state.log_history[0]["grad_norm"] for trainer in (ours, theirs)]
+    assert norms[1] == pytest.approx(math.exp(SHIFT) * norms[0], rel=1e-3) and norms[0] > 0
