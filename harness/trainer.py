@@ -339,11 +339,8 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        learnt: dict[str, Any] = {"method": self.method.state_dict()}
-        if self.auxiliary_model is not None:
-            learnt["auxiliary"] = self.auxiliary_model.state_dict()
         if self.args.should_save:
-            torch.save(learnt, Path(output_dir) / LEARNT)
+            torch.save(self.learnt(), Path(output_dir) / LEARNT)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -353,7 +350,17 @@ class CreditGRPOTrainer(GRPOTrainer):
             if not path.exists():
                 who = f"method {self.method.name!r}"
                 raise ValueError(f"{checkpoint} lacks {LEARNT}, what {who} had learnt: start anew")
-            learnt = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-            self.method.load_state_dict(learnt["method"])
-            if self.auxiliary_model is not None:
-                self.auxiliary_model.load_state_dict(learnt["auxiliary"])
+            self.put_back(torch.load(path, map_location=self.accelerator.device, weights_only=True))
+
+    def learnt(self) -> dict[str, Any]:
+        """A copy of what the method and its auxiliary model have learnt."""
+        learnt: dict[str, Any] = {"method": self.method.state_dict()}
+        if self.auxiliary_model is not None:
+            learnt["auxiliary"] = copy.deepcopy(self.auxiliary_model.state_dict())
+        return learnt
+
+    def put_back(self, learnt: Mapping[str, Any]) -> None:
+        """Go on from what `learnt` gave."""
+        self.method.load_state_dict(learnt["method"])
+        if self.auxiliary_model is not None:
+            self.auxiliary_model.load_state_dict(learnt["auxiliary"])

@@ -24,7 +24,8 @@ method gives its credit to the same completions and is scored (harness/diagnose/
     out=FOLDER             default: <results_dir>/diagnosis/<policy>-<hash of weights and settings>
 
 Everything else is a key or group of `python -m harness` (its --help lists them), such as suite.horizon=1, policy=hf,
-trainer.temperature=0.7, seed=3 (the first seed of rollouts, continuations and the order of problems).
+trainer.temperature=0.7, seed=3 (the first seed of rollouts, continuations and the order of problems; for a checkpoint
+not the one that it was trained on).
 
 Writes to the folder, one line a prompt as it goes: seed-<n>/truth.jsonl; at the end fidelity.csv, credit.jsonl,
 diagnosis.md, diagnosis.html and heatmap_<n>.png/.svg/.csv, and interaction.csv where the methods hold a 2×2 of two
@@ -126,6 +127,18 @@ def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     return options, overrides
 
 
+def refuse_seen(options: Options, seed: int) -> None:
+    """Raise ConfigError if the checkpoint's run was trained on one of the seeds: on these very problems."""
+    path = Path(options.checkpoint or "", "..", "..", "config.yaml").resolve()
+    if options.checkpoint and path.is_file():
+        own = OmegaConf.load(path).get("seed")
+        if own in range(seed, seed + options.seeds):
+            raise ConfigError(
+                f"checkpoint={options.checkpoint} was trained on seed {own}, whose problems it would be diagnosed on: "
+                f"give another seed=, such as seed={own + 1000}"
+            )
+
+
 def configurations(options: Options, overrides: list[str]) -> dict[str, DictConfig]:
     """Name of a preset -> its checked configuration. Raises ConfigError."""
     found = {}
@@ -144,6 +157,7 @@ def diagnose(options: Options, overrides: list[str], command: str) -> report.Wri
     """Draw, value, score and write."""
     cfgs = configurations(options, overrides)
     cfg = next(iter(cfgs.values()))
+    refuse_seen(options, cfg.seed)
     torch.set_num_threads(cfg.trainer.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

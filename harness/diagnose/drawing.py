@@ -148,7 +148,7 @@ def _valued(
 def scored(completions: Sequence[dict[str, Any]]) -> list[Scored]:
     """What fidelity is measured on: the completions that could be judged."""
     return [
-        Scored(np.diff(np.array(line["values"]), axis=1), np.array(line["marks"]))
+        Scored(np.diff(np.array(line["values"]), axis=1), np.array(line["marks"]), bool(line["correct"]))
         for line in completions
         if line["reward"] is not None
     ]

@@ -16,12 +16,15 @@ is 1 for the true credit up to its noise, however few the continuations (and may
 Measures (`MEASURES`), each with a jackknife interval over prompts or seeds (`harness.diagnose.jackknife`):
 
 cosine_within, cosine_between  as above; 0 for credit without any such part
+cosine_right, cosine_wrong     cosine_within over right and over wrong completions alone: weights that raise the same
+                  tokens whatever the outcome agree with Δ in one kind and oppose it in the other
 spearman_within   mean over completions of the rank correlation of C and Δ̂, divided by the root of the reliability of
-                  Δ̂'s ranks (Spearman-Brown from both halves): approximate where many tokens are worth the same; credit
-                  that is the same on all tokens ranks nothing, 0
+                  Δ̂'s ranks (Spearman-Brown from both halves): where many tokens are worth the same, as a rule, even
+                  the true credit stays below 1; credit that is the same on all tokens ranks nothing, 0
 auc_decisive      chance that |C| of a decisive token exceeds that of another token of its completion, ties half;
-                  decisive: |Δ̂| in the top tenth of all tokens by each half alone, and of one sign in both (unlikely
-                  tokens have the noisier Δ̂, and by a single half, noise would pass for worth and flatter surprisal)
+                  decisive: |Δ̂| in the top tenth of all tokens by each half alone, but `LEAST` at least, and of one
+                  sign in both (|Δ_t| ≤ 1 − π(o_t) for rewards in [0, 1], and unlikely tokens have the noisier Δ̂: with
+                  a low bound everything unlikely would count, and surprisal would find it by definition)
 auc_planted       the same for the tokens that the suite marks: misconceptions and slips
 sign_decisive     share of decisive tokens with the sign of Δ, credit 0 counting half
 sign_planted      the same for marked tokens and the sign of their mark
@@ -40,29 +43,39 @@ from scipy.stats import rankdata
 from harness.diagnose.jackknife import Estimate, of_sums
 
 TOP = 0.1  # share of tokens with the largest |Δ̂|, among which the decisive ones are
+LEAST = 0.25  # |Δ̂| of a decisive token at least: often more than nine tenths of all tokens change nothing
 MEASURES = (
-    "cosine_within", "cosine_between", "spearman_within", "auc_decisive", "auc_planted", "sign_decisive",
+    "cosine_within", "cosine_right", "cosine_wrong", "cosine_between", "spearman_within", "auc_decisive", "auc_planted",
+    "sign_decisive",
     "sign_planted", "share_decisive", "share_planted", "effective_tokens",
 )  # fmt: skip
 SUMS = (
     "cd_within", "cc_within", "dd_within", "cd_between", "cc_between", "dd_between", "ranks", "reliability", "ranked",
     "auc_decisive", "pairs_decisive", "auc_planted", "pairs_planted", "sign_decisive", "count_decisive", "sign_planted",
-    "count_planted", "mass_decisive", "mass_planted", "mass", "effective", "credited",
+    "count_planted", "mass_decisive", "mass_planted", "mass", "effective", "credited", "cd_right", "cc_right",
+    "dd_right", "cd_wrong", "cc_wrong", "dd_wrong",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One completion of T tokens: deltas (2, T) Δ̂ by half; marks (T,) of the suite, +1, −1 or 0."""
+    """One completion of T tokens: deltas (2, T) Δ̂ by half; marks (T,) of the suite, +1, −1 or 0; is it right?"""
 
     deltas: np.ndarray
     marks: np.ndarray
+    right: bool
 
 
 def thresholds(prompts: Sequence[Sequence[Scored]]) -> np.ndarray:
-    """(2,) by half: |Δ̂| from which a token is in the top tenth of all."""
+    """(2,) by half: |Δ̂| from which a token may be decisive."""
     every = np.concatenate([np.abs(own.deltas) for group in prompts for own in group], axis=1)
-    return np.quantile(every, 1 - TOP, axis=1)
+    return np.maximum(np.quantile(every, 1 - TOP, axis=1), LEAST)
+
+
+def decisive(own: Scored, least: np.ndarray) -> np.ndarray:
+    """(T,) bool."""
+    a, b = own.deltas
+    return (np.abs(own.deltas) >= least[:, None]).all(axis=0) & (a * b > 0)
 
 
 def prompt_sums(
@@ -88,6 +101,8 @@ def measures(sums: np.ndarray) -> np.ndarray:
         attenuation = np.sqrt(np.where(reliability > 0, 2 * reliability / (1 + reliability), np.nan))
         found = (
             _cosine(s["cd_within"], s["cc_within"], s["dd_within"]),
+            _cosine(s["cd_right"], s["cc_right"], s["dd_right"]),
+            _cosine(s["cd_wrong"], s["cc_wrong"], s["dd_wrong"]),
             _cosine(s["cd_between"], s["cc_between"], s["dd_between"]),
             s["ranks"] / s["ranked"] / attenuation,
             s["auc_decisive"] / s["pairs_decisive"],
@@ -120,13 +135,14 @@ def _sums(own: Scored, c: np.ndarray, least: np.ndarray) -> np.ndarray:
     ranks = [0.0, 0.0, 0.0]
     if tokens > 2 and np.ptp(delta) > 0:
         ranks = [_spearman(c, delta), _spearman(a, b), 1.0]
-    decisive = (np.abs(own.deltas) >= least[:, None]).all(axis=0) & (a * b > 0)
+    chosen = decisive(own, least)
     planted = own.marks != 0
-    mass = [size[decisive].sum(), size[planted].sum(), size.sum()]
+    mass = [size[chosen].sum(), size[planted].sum(), size.sum()]
     effective = [size.sum() ** 2 / (tokens * (size @ size)), 1.0] if size.any() else [0.0, 0.0]
-    found = [_concordant(size, decisive), _concordant(size, planted)]
-    found += [_agreement(c[decisive], a[decisive]), _agreement(c[planted], own.marks[planted])]
-    return np.array([*within, *between, *ranks, *(x for pair in found for x in pair), *mass, *effective])
+    found = [_concordant(size, chosen), _concordant(size, planted)]
+    found += [_agreement(c[chosen], a[chosen]), _agreement(c[planted], own.marks[planted])]
+    by_outcome = [*within, 0.0, 0.0, 0.0] if own.right else [0.0, 0.0, 0.0, *within]
+    return np.array([*within, *between, *ranks, *(x for pair in found for x in pair), *mass, *effective, *by_outcome])
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:

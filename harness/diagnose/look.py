@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -121,12 +121,14 @@ def distinct(stream: Iterator[Problem], count: int) -> list[Problem]:
     raise ConfigError(f"the suite has {len(found)} different training problems, {count} are asked for")
 
 
-def states(look: Look, method: str) -> Sequence[dict[tuple[int, ...], tuple[float, float, float]]] | None:
-    """Of each problem: beginning -> the method's value of it and V̂ by both halves; None if it estimates none."""
-    values = look.given[method].state_values
-    if values is None:
-        return None
-    rows = iter(values)
+def valuing(look: Look) -> list[str]:
+    """Methods that estimate the values of states."""
+    return [name for name, given in look.given.items() if given.state_values is not None]
+
+
+def states(look: Look, method: str) -> list[dict[tuple[int, ...], tuple[float, float, float]]]:
+    """Of each problem: beginning -> the method's value of it, one of `valuing`, and V̂ by both halves."""
+    rows = iter(look.given[method].state_values)
     found = []
     for completions in look.truth:
         found.append({})

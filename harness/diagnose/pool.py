@@ -18,7 +18,7 @@ from harness.diagnose import fidelity, values
 from harness.diagnose.drawing import scored
 from harness.diagnose.gradient import TRUE, gradient_fidelity
 from harness.diagnose.jackknife import Estimate, contrast, of_sums
-from harness.diagnose.look import Look, states
+from harness.diagnose.look import Look, states, valuing
 
 GAIN = "step_gain"
 
@@ -68,12 +68,12 @@ def judged(truth: Sequence[Sequence[dict[str, Any]]], credit: Sequence[np.ndarra
 
 def _values(looks: Sequence[Look]) -> dict[str, Estimate]:
     units = _units(looks, [len(look.truth) for look in looks])
+    by_name = {name: [problem for look in looks for problem in states(look, name)] for name in valuing(looks[0])}
+    shared = [set.intersection(*map(set, problems)) for problems in zip(*by_name.values(), strict=True)]
     found = {}
-    for name in looks[0].given:
-        own = [states(look, name) for look in looks]
-        if own[0] is not None:
-            sums = np.concatenate([values.prompt_sums(problems) for problems in own])
-            found[name] = values.value_quality(sums, units)
+    for name, problems in by_name.items():
+        own = [{s: v for s, v in one.items() if s in common} for one, common in zip(problems, shared, strict=True)]
+        found[name] = values.value_quality(values.prompt_sums(own), units)
     return found
 
 
@@ -92,11 +92,17 @@ def _gains(looks: Sequence[Look]) -> dict[str, Estimate]:
     """Mean gain over the held-out problems, the same in every look."""
     found = {}
     for name in looks[0].gains:
-        rows = [look.gains[name][np.isfinite(look.gains[name])] for look in looks]
-        units = _units(looks, [len(own) for own in rows])
-        sums = np.stack([np.concatenate(rows), np.ones(sum(map(len, rows)))], axis=1)
+        gains = np.concatenate([look.gains[name] for look in looks])
+        units = _units(looks, [len(look.gains[name]) for look in looks])
+        sums = np.stack([np.nan_to_num(gains), np.isfinite(gains)], axis=1)  # without a verdict: no gain, no count
         found[name] = of_sums((GAIN,), lambda sums: sums[..., :1] / sums[..., 1:], sums, units)
     return found
+
+
+def differences(kind: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Every method minus the first."""
+    first, *others = kind or [None]
+    return {f"{name} − {first}": contrast({name: 1, first: -1}, kind) for name in others}
 
 
 def squares(cfgs: Mapping[str, DictConfig]) -> list[tuple[str, str, str, str]]:

@@ -53,13 +53,17 @@ def correlations(fidelity: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFra
 
         value = rho(x)
         half = 1.959964 * 1.06 / np.sqrt(n - 3)
-        z = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+        z = np.arctanh(value) if abs(value) < 1 - 1e-9 else np.nan  # perfect order has no error to speak of
         rng = np.random.Generator(np.random.Philox(0))
         tested = permutation_test((x,), rho, permutation_type="pairings", n_resamples=9999, rng=rng)
         rows.append((measure, n, value, np.tanh(z - half), np.tanh(z + half), tested.pvalue))
     if not any(n for _, n, *_ in rows):
         raise ConfigError("the diagnosis and the comparison share no preset")
     return pd.DataFrame(rows, columns=["measure", "n", "rho", "low", "high", "p"])
+
+
+def _brackets(low: float, high: float) -> str:
+    return f" [{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"harness.diagnose.predicts: {error}", file=sys.stderr)
         return 2
     rows = [
-        (row.measure, str(row.n), *([f"{row.rho:+.2f} [{row.low:+.2f}, {row.high:+.2f}]", f"{row.p:.2g}"]
+        (row.measure, str(row.n), *([f"{row.rho:+.2f}{_brackets(row.low, row.high)}", f"{row.p:.2g}"]
          if np.isfinite(row.rho) else [NONE, NONE]))
         for row in found.itertuples()
     ]  # fmt: skip

@@ -13,45 +13,54 @@ import pandas as pd
 
 from harness.compare.tables import NONE, Table
 from harness.diagnose import html, pool
+from harness.diagnose.drawing import scored
+from harness.diagnose.fidelity import decisive, thresholds
 from harness.diagnose.heatmap import choose, heatmap
 from harness.diagnose.look import Look
 
 TOKENS = {  # in the tables on the page; all measures stand in fidelity.csv
-    "cosine_within": "cosine within", "spearman_within": "rank within", "cosine_between": "cosine between",
-    "auc_decisive": "AUC decisive", "auc_planted": "AUC planted", "sign_decisive": "sign decisive",
+    "cosine_within": "cosine within", "cosine_right": "in right ones", "cosine_wrong": "in wrong ones",
+    "spearman_within": "rank within", "cosine_between": "cosine between", "auc_decisive": "AUC decisive",
+    "auc_planted": "AUC planted", "sign_decisive": "sign decisive",
     "share_decisive": "share decisive", "effective_tokens": "effective tokens",
 }  # fmt: skip
 VALUES = {
-    "value_error": "error of V", "value_r2": "share of variance explained", "value_pairs": "pairs in the right order",
+    "value_error": "error of V", "value_r2": "share of variance explained", "value_correlation": "correlation with V",
+    "value_pairs": "pairs in the right order",
 }  # fmt: skip
 GRADIENTS = {
     "cosine_true": "cosine to true credit's", "cosine_reinforce": "cosine to REINFORCE's",
     "cosine_one_batch": "cosine of one batch's", "snr": "signal to noise", "step_gain": "reward gained by a step",
 }  # fmt: skip
 EFFECTS = {
-    "cosine_within": "cosine within", "cosine_between": "cosine between", "auc_planted": "AUC planted",
+    "cosine_right": "cosine in right ones", "cosine_wrong": "in wrong ones", "cosine_between": "cosine between",
     "cosine_one_batch": "cosine of one batch's", "snr": "signal to noise", "step_gain": "reward gained by a step",
 }  # fmt: skip
 SIGNED = {"step_gain": "{:+.3f}"}  # how a cell is written, else as below
 FORM = "{:.2f}"
 READ = """\
 Each method gave credit to the same completions. Δ is what a token changed of the expected reward, measured by
-continuing the policy from every prefix. **Within** completions: do the tokens that mattered get the credit? Credit that
-is the same on every token has 0 there and an AUC of 0.5, permuted weights have 0 on average, the true credit 1.
-**Between**: do the completions that did better than expected get more of it? **Decisive**: |Δ| among the largest tenth
-by both halves of the continuations; **planted**: the tokens that the suite marks. How each is computed:
-`harness/diagnose/fidelity.py`."""
+continuing the policy from every prefix. **Within** completions: do the tokens that mattered get the credit? Credit
+that is the same on every token has 0 there and an AUC of 0.5, permuted weights have 0 on average, the true credit a
+cosine of 1. Read it beside **right** and **wrong** completions alone: weights that raise the same tokens whatever the
+outcome agree in one and oppose in the other. **Between**: do the completions that did better than expected get more
+of it? **Decisive**: |Δ̂| in the largest tenth, and at least 0.25, by both halves of the continuations; **planted**:
+the tokens that the suite marks. A token that is nearly certain can change nothing (|Δ| ≤ 1 − π), so that surprisal
+finds a part of this by definition. How each is computed: `harness/diagnose/fidelity.py`."""
 READ_VALUES = """\
 Methods that estimate the expected reward of a state, against its value by continuations: error of one state's value,
-how much of the variance over states they explain (1 all, 0 no more than the mean, below it less), and how often they
-put two states of a problem in the right order (0.5 by chance). A method that learns has seen {warm_up} problems'
+how much of the variance over states they explain (1 all, 0 no more than the mean, below it less), their correlation,
+which level and scale do not touch, and how often they put two states of a problem in the right order (0.5 by chance).
+All on the states that every one of these methods values. A method that learns has seen {warm_up} problems'
 completions by this very policy before. How each is computed: `harness/diagnose/values.py`."""
 READ_GRADIENTS = """\
 Where the methods' expected policy gradients point: cosines of expectations, from batches whose noise is independent
 (they may exceed 1 by what is left of it), then what a single batch's gradient has of the true direction, the squared
-length of the expected gradient over one batch's noise, and the change of mean reward on held-out problems after one
-step of equal length along the mean gradient. How each is computed: `harness/diagnose/gradient.py`,
-`harness/diagnose/step.py`."""
+length of the expected gradient over one batch's noise, and the change of mean reward on held-out problems, the same
+for all seeds, after one step of equal length along the mean gradient of a seed's batches. How each is computed:
+`harness/diagnose/gradient.py`, `harness/diagnose/step.py`."""
+READ_DIFFERENCES = """\
+Each method's measures minus those of the first one, paired. An interval that holds 0 resolves nothing."""
 READ_EFFECTS = """\
 What each change does alone, what both do together, and the interaction: how much both together differ from the sum.
 An interval that holds 0 resolves nothing. Nothing trains here: how fast a method learns is told by
@@ -86,6 +95,9 @@ def write(folder: Path, looks: Sequence[Look], warm_up: int, command: str) -> Wr
         sections.append(Section("Values of states", READ_VALUES.format(warm_up=warm_up), fidelity_table(frame, VALUES)))
     if gradients:
         sections.append(Section("Gradients", READ_GRADIENTS, fidelity_table(frame, GRADIENTS)))
+        own = pool.frame([pool.differences(kind) for kind in (gradients, gains)])
+        table = fidelity_table(own, GRADIENTS, signed=True)
+        sections.append(Section("Differences in gradients", READ_DIFFERENCES, table))
     for square in pool.squares(looks[0].cfgs):
         own = pool.frame([pool.effects(square, kind) for kind in (tokens, gradients, gains)])
         title = f"{square[1]} and {square[2]}: each alone, both, and the interaction"
@@ -180,9 +192,17 @@ def _facts(looks: Sequence[Look]) -> str:
         f"{sum(line['continuations'] for line in lines)} continuations, of which "
         f"{sum(line['sampled'] for line in lines)} left their completion and were sampled. Standard error of Δ̂ of a "
         f"token: {error:.3f} (root mean square); correlation of Δ̂ between the halves of the continuations: "
-        f"{np.corrcoef(every)[0, 1]:.2f}. {100 * np.mean(np.abs(every.mean(axis=0)) > 0.05):.0f} % of the tokens have "
-        "|Δ̂| above 0.05."
+        f"{np.corrcoef(every)[0, 1]:.2f}. {100 * np.mean(np.abs(every.mean(axis=0)) > 0.05):.1f} % of the tokens have "
+        f"|Δ̂| above 0.05, {100 * _decisive(looks) / every.shape[1]:.1f} % are decisive."
     )
+
+
+def _decisive(looks: Sequence[Look]) -> int:
+    """Decisive tokens of all looks."""
+    groups = [[scored(completions) for completions in look.truth] for look in looks]
+    bounds = [thresholds(group) for group in groups]
+    pairs = zip(groups, bounds, strict=True)
+    return sum(int(decisive(own, bound).sum()) for group, bound in pairs for one in group for own in one)
 
 
 MAPS = (

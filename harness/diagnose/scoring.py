@@ -2,7 +2,8 @@
 
 Each method is loaded anew and sees the batches in turn; nothing updates the policy. A live weighting acts as at the
 first optimisation step, with current log-probs equal to the old ones. A method that learns (a critic, PRIME's reward
-model) first sees the batches of a warm-up, on this same policy, and has learnt from them and the batches before.
+model) first sees the batches of a warm-up, on this same policy; from there it meets each batch anew, so that its credit
+for one does not depend on the others.
 """
 
 from __future__ import annotations
@@ -74,9 +75,14 @@ def credits(
         processing_class=policy.tokenizer,
     )
     trainer.model.train()
+    learnt = None
     credit: list[np.ndarray] = []
     state_values: list[np.ndarray] = []
     for number, batch in enumerate([*warm, *batches]):
+        if number == len(warm):
+            learnt = trainer.learnt()
+        if learnt is not None:
+            trainer.put_back(learnt)
         trainer.state.global_step = number
         trainer._sampled = batch.rollouts
         trainer._generate_and_score_completions([dict(row) for row in batch.inputs])

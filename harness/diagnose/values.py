@@ -1,12 +1,15 @@
 """How well a method that values states does so: VinePPO's continuations, PRIME's reward model, PPO's critic.
 
 v_t is the method's own estimate of the reward expected at s_t, before token t is drawn; V̂ the one by continuations,
-with halves a and b of independent noise. Over all states where the method has an estimate (`MEASURES`):
+with halves a and b of independent noise. Over all states where every method that values states at all has an estimate,
+so that methods are compared on the same ones (`MEASURES`):
 
 value_error   root of mean (v − V^a)(v − V^b): the root mean square error, V̂'s own noise taken out; 0 where noise makes
               the mean negative
 value_r2      1 − (value_error)² / Var V, the variance over these states too by cov(V^a, V^b): 1 is perfect, 0 as good
               as their mean, negative worse
+value_correlation  cov(v, V) / (sd v · sd V), V̂'s noise taken out of sd V: what is left when level and scale are free,
+              as in credit, where only differences count
 value_pairs   chance that v puts two states of one problem in the right order, ties half; pairs that both halves order
               alike count, states that are the same beginning once
 """
@@ -19,8 +22,8 @@ import numpy as np
 
 from harness.diagnose.jackknife import Estimate, of_sums
 
-MEASURES = ("value_error", "value_r2", "value_pairs")
-SUMS = ("states", "errors", "a", "b", "ab", "ordered", "pairs")
+MEASURES = ("value_error", "value_r2", "value_correlation", "value_pairs")
+SUMS = ("states", "errors", "a", "b", "ab", "ordered", "pairs", "v", "vv", "vab")
 
 
 def prompt_sums(problems: Sequence[Mapping[tuple[int, ...], tuple[float, float, float]]]) -> np.ndarray:
@@ -39,9 +42,13 @@ def measures(sums: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         square = s["errors"] / s["states"]
         variance = s["ab"] / s["states"] - s["a"] * s["b"] / s["states"] ** 2
+        own = s["vv"] / s["states"] - (s["v"] / s["states"]) ** 2
+        shared = s["vab"] / s["states"] - s["v"] * (s["a"] + s["b"]) / 2 / s["states"] ** 2
+        length = np.sqrt(np.where((variance > 0) & (own > 1e-18), variance * own, np.nan))
         found = (
             np.sqrt(np.maximum(square, 0)),
             1 - square / np.where(variance > 0, variance, np.nan),
+            shared / length,
             s["ordered"] / s["pairs"],
         )
     return np.stack(found, axis=-1)
@@ -54,4 +61,5 @@ def _sums(states: np.ndarray) -> np.ndarray:
     counted = one * other > 0
     right = np.sign(ours[counted]) == np.sign(one[counted])
     ordered = right.sum() + (ours[counted] == 0).sum() / 2
-    return np.array([len(v), ((v - a) * (v - b)).sum(), a.sum(), b.sum(), a @ b, ordered, counted.sum()])
+    products = [((v - a) * (v - b)).sum(), a.sum(), b.sum(), a @ b]
+    return np.array([len(v), *products, ordered, counted.sum(), v.sum(), v @ v, v @ (a + b) / 2])

@@ -8,9 +8,9 @@ from harness.rollouts import Key, RolloutEngine
 from .bigram import ASK, LIMIT, TOKENIZER, Bigram, exact, judge
 
 
-def scored(*halves, marks=None):
+def scored(*halves, marks=None, right=True):
     halves = np.array(halves if len(halves) == 2 else halves * 2, dtype=float)
-    return Scored(halves, np.zeros(halves.shape[1], dtype=int) if marks is None else np.array(marks))
+    return Scored(halves, np.zeros(halves.shape[1], dtype=int) if marks is None else np.array(marks), right)
 
 
 def measured(completion, credit):
@@ -61,14 +61,38 @@ def test_ranks_by_hand():
 def test_decisive_tokens_by_hand():
     # twenty tokens, so two are in the top tenth of each half: 0 and 1 by a, 0 and 2 by b, token 0 by both
     a, b = np.zeros(20), np.zeros(20)
-    a[[0, 1, 2]], b[[0, 1, 2]] = [-0.9, 0.8, 0.05], [-0.7, 0.05, 0.9]
+    a[[0, 1, 2]], b[[0, 1, 2]] = [-0.9, 0.8, 0.1], [-0.7, 0.1, 0.9]
     own = scored(a, b)
-    assert thresholds([[own]]) == pytest.approx(np.quantile(np.abs([a, b]), 0.9, axis=1))
+    assert thresholds([[own]]) == pytest.approx([0.25, 0.25])  # the top tenth begins lower
     # |C| of token 0 exceeds 17 of the others, equals one, is below one
     found = measured(own, [-4, 4, 5, *[2] * 17])
     assert found["auc_decisive"] == pytest.approx((17 + 0.5) / 19)
     assert found["sign_decisive"] == 1 and measured(own, [4, *[1] * 19])["sign_decisive"] == 0
     assert found["share_decisive"] == pytest.approx(4 / (13 + 34))
+
+
+def test_what_changes_little_is_not_decisive_where_most_changes_nothing():
+    a = np.zeros(40)
+    a[[0, 1]] = [0.5, 0.1]
+    found = measured(scored(a), [1, 3, *[2] * 38])
+    # were token 1 decisive too, half of the pairs would be in order
+    assert found["auc_decisive"] == 0
+
+
+def test_the_top_tenth_is_chosen_where_much_is_decisive():
+    assert thresholds([[scored(np.linspace(0, 1, 11))]]) == pytest.approx([0.9, 0.9])
+
+
+def test_the_same_weights_may_fit_one_outcome_and_oppose_the_other():
+    right, wrong = scored([0.9, 0, 0]), scored([-0.9, 0, 0], right=False)
+    sums = prompt_sums([[right, wrong]], [[np.array([1.0, 2, 2]), np.array([-1.0, -2, -2])]])
+    found = dict(zip(MEASURES, measures(sums[0]), strict=True))
+    # credit −1, ½, ½ about its mean against Δ 2, −1, −1: opposed in both; with the other sign it agrees
+    assert found["cosine_right"] == found["cosine_wrong"] == found["cosine_within"] == pytest.approx(-1)
+    sums = prompt_sums([[right, wrong]], [[np.array([2.0, 1, 1]), np.array([-1.0, -2, -2])]])
+    found = dict(zip(MEASURES, measures(sums[0]), strict=True))
+    assert (found["cosine_right"], found["cosine_wrong"]) == (pytest.approx(1), pytest.approx(-1))
+    assert found["cosine_within"] == pytest.approx(0)
 
 
 def test_halves_of_opposite_sign_decide_nothing():
@@ -88,7 +112,8 @@ def test_planted_tokens_by_hand():
 def test_a_prompt_without_a_judged_completion_is_no_hole():
     one = scored([3, 0, 0])
     found = measures(prompt_sums([[one], []], [[np.array([1.0, 0, 2])], []]).sum(axis=0))
-    assert found[1] == pytest.approx(measured(one, [1, 0, 2])["cosine_between"])
+    found = dict(zip(MEASURES, found, strict=True))
+    assert found["cosine_between"] == pytest.approx(measured(one, [1, 0, 2])["cosine_between"])
 
 
 def test_rounding_is_no_difference_between_tokens():
@@ -114,7 +139,10 @@ def planted():
         truths = true_credit(
             engine, [ASK], rows, rewards, judge, problem=str(number), worlds=8, max_tokens=LIMIT
         )
-        prompts.append([Scored(truth.halves, np.zeros(len(ids), int)) for truth, ids in zip(truths, rows, strict=True)])
+        prompts.append([
+            Scored(truth.halves, np.zeros(len(ids), int), reward > 0)
+            for truth, ids, reward in zip(truths, rows, rewards, strict=True)
+        ])
         credits["exact"].append([np.array(exact(ids)) for ids in rows])
         credits["permuted"].append([rng.permutation(exact(ids)) for ids in rows])
         credits["uniform"].append([np.full(len(ids), reward - 0.41) for ids, reward in zip(rows, rewards, strict=True)])

@@ -44,11 +44,11 @@ def test_the_command(tmp_path, capsys):
     fidelity.to_csv(tmp_path / "fidelity.csv")
     comparison.to_csv(tmp_path / "comparison.csv")
     assert main([f"diagnosis={tmp_path}", f"comparison={tmp_path}"]) == 0
-    assert "| x | 4 | +1.00 [" in capsys.readouterr().out
+    assert "| x | 4 | +1.00 |" in capsys.readouterr().out
     (tmp_path / "b").mkdir()
     tables([1], [0.5])[1].replace("m0-1234abcd", "m9-1234abcd").to_csv(tmp_path / "b" / "comparison.csv")
     assert main([f"diagnosis={tmp_path}", f"comparison=[{tmp_path},{tmp_path / 'b'}]"]) == 0
-    assert "| x | 4 | +1.00 [" in capsys.readouterr().out
+    assert "| x | 4 | +1.00 |" in capsys.readouterr().out
     assert main([f"diagnosis={tmp_path}"]) == 2 and main([]) == 2
     assert main([f"diagnosis={tmp_path / 'a'}", f"comparison={tmp_path}"]) == 2
     assert "no " in capsys.readouterr().err

@@ -15,6 +15,8 @@ def test_by_hand():
     assert own["value_error"] == pytest.approx(np.sqrt(1 / 12))
     # cov: mean of ab = (0.5 + 0.25 + 0)/3 = 0.25, means 0.5 and 1/3: 0.25 - 1/6 = 1/12
     assert own["value_r2"] == pytest.approx(0)
+    # v has mean 1/6 and variance 1/12 − 1/36 = 1/18; cov with V = 0.75, 0.5, 0: 0.125 − 5/12·1/6 = 1/18
+    assert own["value_correlation"] == pytest.approx((1 / 18) / np.sqrt(1 / 12 * 1 / 18))
     # pairs that both halves order alike: (0, 2) and (1, 2), since b ties 0 and 1; v orders the first, ties the second
     assert own["value_pairs"] == pytest.approx(0.75)
 
@@ -36,8 +38,9 @@ def test_the_noise_of_the_truth_is_taken_out():
     value, low, high = value_quality(prompt_sums(problems), np.arange(400)).interval()
     assert low[0] < 0.1 < high[0] and high[0] - low[0] < 0.06
     assert low[1] < 1 - 0.01 / (1 / 12) < high[1]
+    assert low[2] < 1 < high[2] and high[2] - low[2] < 0.1
     # noise of the two halves: value + 0.1 everywhere puts everything in order, as far as both halves agree
-    assert 0.7 < value[2] < 1
+    assert 0.7 < value[3] < 1
 
 
 def test_a_problem_without_estimates_says_nothing():
