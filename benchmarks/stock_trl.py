@@ -3,9 +3,9 @@
     python benchmarks/stock_trl.py grpo 0 --steps 8
 
 A method that TRL has itself, as such scripts are written: TRL's trainer, its own generation, one process a run,
-learning curve and end point by `model.generate`. Problems, rewards, base policy, batch, updates and evaluations are
-those of `python -m harness method=<method> seed=<seed>`; the harness's library gives the problems and verdicts, nothing
-else. Prints one line of JSON.
+learning curve and end point by `model.generate`. Problems, rewards, base policy, batch, updates and learning curve
+are those of `python -m harness method=<method> seed=<seed>`, which evaluates the base policy further and keeps a
+checkpoint; the harness's library gives the problems and verdicts, nothing else. Prints one line of JSON.
 """
 
 from __future__ import annotations

@@ -34,6 +34,11 @@ class RoomyLayer(DynamicLayer):
         self._all = self._all[:, indices]
         self._seen(self.length)
 
+    def _unused(self, *_, **__):
+        raise NotImplementedError("the rollout engine's cache is written to and parted by rows, nothing else")
+
+    crop = reset = reorder_cache = batch_repeat_interleave = offload = prefetch = _unused
+
     def _seen(self, end: int) -> tuple[Tensor, Tensor]:
         self.length = end
         self.keys, self.values = self._all[0, :, :, :end], self._all[1, :, :, :end]
@@ -43,10 +48,12 @@ class RoomyLayer(DynamicLayer):
 def roomy(cache: Cache, rows: Tensor) -> None:
     """Make a prefilled cache that of `rows` (B,), indices of its own rows, with room where its layers are plain ones.
 
-    A layer whose keys and values differ in shape stays as it is, too.
+    A layer whose keys and values differ in shape or precision, or that is not used, stays as it is, too.
     """
     cache.batch_select_indices(rows)
     layers = getattr(cache, "layers", [])
     for i, layer in enumerate(layers):
-        if type(layer) is DynamicLayer and layer.keys.shape == layer.values.shape:
-            layers[i] = RoomyLayer(layer.keys, layer.values)
+        if type(layer) is DynamicLayer and layer.is_initialized:
+            keys, values = layer.keys, layer.values
+            if (keys.shape, keys.dtype) == (values.shape, values.dtype):
+                layers[i] = RoomyLayer(keys, values)

@@ -23,19 +23,40 @@ PART = 256
 SHARING = ("sdpa", "eager")  # attention that takes any mask over keys of the past
 
 
-def can_share(model: nn.Module, distributed: str) -> bool:
-    """Whether the model's attention can go on from keys of the past while gradients are taken.
-
-    model: unwrapped; distributed: accelerate's type of distribution, by name.
+def can_share(model: nn.Module, processes: int) -> bool:
+    """Whether the pass of this model, unwrapped, may be shared: its attention goes on from keys of the past, a token's
+    keys do not depend on what else is in the pass, and one process trains (several would have to agree on each call).
     """
     config = model.config.get_text_config()
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    adapters = getattr(model, "peft_config", {}).values()
     return (
-        getattr(config, "_attn_implementation", None) in SHARING
-        and layers == {"full_attention"}
+        processes == 1
+        and getattr(config, "_attn_implementation", None) in SHARING
+        and kinds == {"full_attention"}
+        and (hasattr(config, "layer_types") or not getattr(config, "sliding_window", None))
         and not getattr(model, "is_activation_checkpointing", False)
-        and distributed in ("NO", "MULTI_CPU", "MULTI_GPU")
+        and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)  # its tokens precede a pass
+        and not _rope_types(config) & {"dynamic", "longrope"}  # whose frequencies follow the longest row of a pass
+        and not (model.training and _drops(model, config))
+        and not hasattr(model, "_orig_mod")  # torch.compile: every part would be compiled anew
     )
+
+
+def _rope_types(config: Any) -> set[str]:
+    """Kinds of rotary position that a configuration names, for all layers or by the type of layer."""
+    found, open_ = set(), [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
+    while open_:
+        if isinstance(own := open_.pop(), dict):
+            found |= {own.get("rope_type"), own.get("type")} - {None}
+            open_ += own.values()
+    return {kind for kind in found if isinstance(kind, str)}
+
+
+def _drops(model: nn.Module, config: Any) -> bool:
+    rates = [value for name, value in config.to_dict().items() if name.endswith(("dropout", "pdrop"))]
+    rates += [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    return any(rate for rate in rates if isinstance(rate, float))
 
 
 def parts(lengths: np.ndarray, overhead: int = PART) -> list[np.ndarray]:
@@ -65,17 +86,22 @@ class SharedPrompts:
     ) -> Any:
         """log_probs and entropy (B, kept), 0 beyond each completion. Ids, mask and labels are (B, prompt + kept)."""
         width = input_ids.shape[1] - self.kept
-        if more or width < 2:
+
+        def plain() -> Any:
             return self.model(
                 input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=fused_lm_head, **more
             )
+
+        if more or width < 2:
+            return plain()
         # the last token of a prompt predicts the first of the completion: it is forwarded with the completion
         before, seen = input_ids[:, : width - 1], attention_mask[:, : width - 1]
         distinct, source = torch.unique(before.masked_fill(seen == 0, -1), dim=0, return_inverse=True)
         first = source.new_zeros(len(distinct)).scatter_(0, source, torch.arange(len(source), device=source.device))
-        past = self.model(
-            input_ids=before[first], attention_mask=seen[first], use_cache=True, logits_to_keep=1
-        ).past_key_values
+        output = self.model(input_ids=before[first], attention_mask=seen[first], use_cache=True, logits_to_keep=1)
+        past = getattr(output, "past_key_values", None)
+        if any(type(layer) is not DynamicLayer for layer in getattr(past, "layers", [None])):
+            return plain()  # it keeps something else of the past, or nothing
         lengths = attention_mask[:, width:].sum(1)
         outputs, rows = [], []
         for part in parts(lengths.cpu().numpy()):
@@ -105,6 +131,4 @@ class SharedPrompts:
 
 def _of_rows(past: DynamicCache, source: Tensor) -> DynamicCache:
     """The keys and values of each row's prompt, with their gradient; the next pass grows a copy of its own."""
-    if any(type(layer) is not DynamicLayer for layer in past.layers):
-        raise TypeError(f"expected plain layers of keys and values, got {past}")
     return DynamicCache([(layer.keys[source], layer.values[source]) for layer in past.layers])

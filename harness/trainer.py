@@ -163,7 +163,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             self._old_logps_next = False
             return self._kept("logps", logits_to_keep), None, None
         unwrapped = self.accelerator.unwrap_model(model)
-        if can_share(unwrapped, self.accelerator.distributed_type.name):
+        if can_share(unwrapped, self.accelerator.num_processes):
             model = SharedPrompts(model, logits_to_keep)
         logps, entropies, auxiliary_loss = super()._get_per_token_logps_and_entropies(
             model, input_ids, attention_mask, logits_to_keep, *rest, **named
@@ -290,6 +290,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             and self.top_entropy_quantile == 1.0
             and not self._entropy_bonus_enabled
             and not self.aux_loss_enabled
+            and self.accelerator.num_processes == 1  # several gather the loss's rows: as many from each
         )
         if self.model.training and (self.method.is_live or self.method.surrogate.changes_ratio):
             # every row counts for a live weighting; a copy, since TRL uses `inputs` again with num_iterations > 1
@@ -302,10 +303,6 @@ class CreditGRPOTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         keep = (inputs["advantages"] != 0).any(1)
         keep[0] |= not keep.any()  # the loss stays connected to the model
-        if self.accelerator.num_processes > 1:  # which gather rows of the loss: as many on each
-            count = keep.sum()
-            missing = int(self.accelerator.gather(count).max() - count)
-            keep[(~keep).nonzero()[:missing, 0]] = True
         mask, entropies = inputs["completion_mask"], inputs["sampling_entropies"]
         tokens, kept = mask.sum(), mask[keep].sum()
         rows = keep.float().mean()

@@ -6,7 +6,7 @@ One of the three is varied at a time, the others stay at 8 completions of each o
 hidden size of 96. The policies are random and the reward is the share of the digits 0 to 4 in a completion: so lengths
 vary, groups have both good and bad completions, and nothing depends on what a small model has learnt. GRPO by the
 harness and by stock TRL (without gradient checkpointing) take turns. Prints medians and the exponents of a power law
-between the smallest and the largest value; writes growth.png, .svg and .csv.
+fitted to them; writes growth.png, .svg and .csv.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def measured(options: Options) -> pd.DataFrame:
                 for contestant in CONTESTANTS:
                     own = setting(**sizes, steps=options.steps)
                     parameters = sum(p.numel() for p in own.policy.model.parameters())
-                    seconds, _ = run_round(contestant, own, options.steps)
+                    seconds, *_ = run_round(contestant, own, options.steps)
                     rows.append((varied, value, parameters, contestant, statistics.median(seconds), number))
         print(f"round {number + 1}/{options.rounds}", file=sys.stderr, flush=True)
     return pd.DataFrame(rows, columns=["varied", "value", "parameters", "contestant", "seconds", "round"])
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     print(table(("varied", "value", "stock TRL, s/step", "grpo, s/step", "stock / grpo"), rows))
     for varied, own in wide.groupby("varied", sort=False):
         x = own["parameters" if varied == "hidden" else "value"].to_numpy(float)
-        exponents = [np.log(own[c].iloc[-1] / own[c].iloc[0]) / np.log(x[-1] / x[0]) for c in CONTESTANTS]
+        exponents = [np.polyfit(np.log(x), np.log(own[c].to_numpy(float)), 1)[0] for c in CONTESTANTS]
         said = ", ".join(f"{c} {value:.2f}" for c, value in zip(CONTESTANTS, exponents, strict=True))
         print(f"exponent of {VARIED[varied][0]}: {said}")
     Path(options.out).mkdir(parents=True, exist_ok=True)

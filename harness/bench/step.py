@@ -3,13 +3,15 @@
     python -m harness.bench step [policy=micro] [threads=1] [rounds=7] [steps=4]
     python -m harness.bench step policy=smollm2 rounds=7 steps=1
 
-policy=micro (16 prompts × 8 completions, 64 tokens) or smollm2 (the settings of experiment=smollm2, bfloat16): the same
-model, problems, rewards, batch and number of updates for all. Contestants run in alternation, each round from the same
-weights; the first step of a round is not counted. Stock TRL samples with its own generation, without gradient
-checkpointing, and once with it, which is its default. `prompts`, `completions`, `max_tokens` change the batch,
-`contestants=[…]` who runs.
+policy=micro (16 prompts × 8 completions, 64 tokens) or smollm2 (the settings of experiment=smollm2, bfloat16): the
+same model, problems, rewards, batch and number of updates for all. Contestants run in alternation, each round from
+the same weights and in another order; the first step of a round is not counted. Stock TRL samples with its own
+generation, without gradient checkpointing, and once with it, which is its default. `prompts`, `completions`,
+`max_tokens` change the batch, `contestants=[…]` who runs.
 
-The last lines: stock TRL's time over grpo's, the median over rounds and its range, and the share of each phase.
+Rows whose group has equal rewards have no credit, and the harness leaves them out of the loss: their share stands
+beside the times, since the ratio depends on it. In bfloat16 stock TRL casts the weights anew for every token that it
+samples. The last lines: stock TRL's time over grpo's, the median over rounds and its range.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from itertools import islice
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
+import numpy as np
 import torch
 import transformers
 from datasets import Dataset
@@ -111,10 +114,13 @@ def load(options: Options) -> Setting:
     )  # fmt: skip
 
 
-def run_round(contestant: str, own: Setting, steps: int) -> tuple[list[float], dict[str, float]]:
+def run_round(
+    contestant: str, own: Setting, steps: int
+) -> tuple[list[float], dict[str, float], tuple[float, float]]:
     """Train the setting's fresh policy for `steps` steps after one to warm up.
 
-    Returns the seconds of each step, and those of each phase per step, the first step counted.
+    Returns the seconds of each step; those of each phase per step, the first step counted; and the mean length of
+    completions with the share of groups whose rewards are all equal, which have no credit.
     """
     policy, judge = own.policy, Judge(own.suite, own.problems, own.policy)
     watch, phases = Stopwatch(), Phases()
@@ -161,7 +167,10 @@ def run_round(contestant: str, own: Setting, steps: int) -> tuple[list[float], d
         trainer.train()
     # the optimiser's step is outside of `training_step`
     phases.seconds["other"] += sum(watch.seconds) - sum(phases.seconds.values())
-    return watch.seconds[1:], {name: phases.seconds[name] / len(watch.seconds) for name in PHASES}
+    logs = [log for log in trainer.state.log_history if "frac_reward_zero_std" in log]
+    keys = ("completions/mean_length", "frac_reward_zero_std")
+    batch = tuple(float(np.mean([log[key] for log in logs])) for key in keys)
+    return watch.seconds[1:], {name: phases.seconds[name] / len(watch.seconds) for name in PHASES}, batch
 
 
 def main(arguments: list[str]) -> int:
@@ -177,12 +186,15 @@ def main(arguments: list[str]) -> int:
     transformers.utils.logging.disable_progress_bar()
     seconds: dict[str, list[float]] = defaultdict(list)
     phases: dict[str, list[dict[str, float]]] = defaultdict(list)
+    batches: dict[str, list[tuple[float, float]]] = defaultdict(list)
     medians: list[dict[str, float]] = []
     for number in range(1, options.rounds + 1):
-        for contestant in options.contestants:
-            measured, by_phase = run_round(contestant, load(options), options.steps)
+        turn = number % len(options.contestants)
+        for contestant in [*options.contestants[turn:], *options.contestants[:turn]]:
+            measured, by_phase, batch = run_round(contestant, load(options), options.steps)
             seconds[contestant] += measured
             phases[contestant].append(by_phase)
+            batches[contestant].append(batch)
         medians.append({c: statistics.median(seconds[c][-options.steps :]) for c in options.contestants})
         said = ", ".join(f"{c} {value:.2f}" for c, value in medians[-1].items())
         print(f"round {number}/{options.rounds}, s/step: {said}", file=sys.stderr, flush=True)
@@ -192,11 +204,14 @@ def main(arguments: list[str]) -> int:
         f"of up to {own.max_tokens} tokens, {UPDATES} updates a step, {options.threads} thread(s), {options.rounds} "
         f"rounds of {options.steps} steps\n"
     )
-    rows = [
-        (c, *(f"{value:.3f}" for value in (statistics.median(s), min(s), max(s)))) for c, s in seconds.items()
-    ]
-    print(table(("contestant", "median s/step", "min", "max"), rows))
-    mean = {c: {p: statistics.mean(one[p] for one in found) for p in PHASES} for c, found in phases.items()}
+    rows = []
+    for c in options.contestants:
+        s, (length, uniform) = seconds[c], np.mean(batches[c], axis=0)
+        times = (f"{value:.3f}" for value in (statistics.median(s), min(s), max(s)))
+        rows.append((c, *times, f"{length:.0f}", f"{100 * uniform:.0f} %"))
+    head = ("contestant", "median s/step", "min", "max", "tokens of a completion", "groups of equal rewards")
+    print(table(head, rows))
+    mean = {c: {p: statistics.mean(one[p] for one in phases[c]) for p in PHASES} for c in options.contestants}
     rows = [(c, *(f"{own[p]:.3f}" for p in PHASES)) for c, own in mean.items()]
     print("\nSeconds a step by phase, mean:\n\n" + table(("contestant", *PHASES), rows) + "\n")
     for stock in (STOCK, CHECKPOINTING):

@@ -1,21 +1,24 @@
 """Wall-clock of a sweep, 4 methods × 4 seeds: by two worker processes, by one, and as scripts around stock TRL.
 
-    python -m harness.bench sweep [steps=8] [seeds=4] [workers=2] [parts=[parallel,sequential,stock]]
+    python -m harness.bench sweep [steps=8] [seeds=4] [workers=2] [parts=[parallel,sequential,stock,stock_parallel]]
 
 The methods are some that stock TRL has too; a script is benchmarks/stock_trl.py of a checkout, started anew for every
-run with as many threads as there are workers. All train `steps` steps from the embedded policy on the same problems,
-with a learning curve and an end point. The runs are short, and starting Python weighs more in them than in long ones:
-the seconds of the scripts' own work stand beside the whole.
+run: one after another with as many threads as there are workers, and as many at once as there are workers. All train
+`steps` steps from the embedded policy on the same problems, with a learning curve and an end point. The runs are
+short, and starting Python weighs more in them than in long ones: the seconds of the scripts' own work stand beside
+the whole.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +31,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "stock_trl.py"
 SIZES = {"curve": 8, "validation": 8, "test": 32}  # problems per domain
 
 
+PARTS = ("parallel", "sequential", "stock", "stock_parallel")
+
+
 @dataclass
 class Options:
     """What can be set on the command line."""
@@ -35,7 +41,7 @@ class Options:
     steps: int = 8
     seeds: int = 4
     workers: int = 2
-    parts: list[str] = field(default_factory=lambda: ["parallel", "sequential", "stock"])
+    parts: list[str] = field(default_factory=lambda: list(PARTS))
 
 
 def harness(options: Options, workers: int, folder: str) -> float:
@@ -50,21 +56,24 @@ def harness(options: Options, workers: int, folder: str) -> float:
     return _seconds(command, threads=1)
 
 
-def stock(options: Options) -> tuple[float, float]:
-    """Seconds of all scripts one after another, and of their own work without starting Python."""
-    total = own = 0.0
-    for seed in range(options.seeds):
-        for method in METHODS:
-            command = [
-                sys.executable, str(SCRIPT), method, str(seed), "--steps", str(options.steps), "--every",
-                str(max(1, options.steps // 2)), "--threads", str(options.workers),
-                *(text for split, count in SIZES.items() for text in (f"--{split}", str(count))),
-            ]  # fmt: skip
-            start = time.perf_counter()
-            ended = _run(command, options.workers)
-            total += time.perf_counter() - start
-            own += json.loads(ended.stdout.splitlines()[-1])["seconds"]
-    return total, own
+def stock(options: Options, at_once: int) -> tuple[float, float]:
+    """Seconds of all scripts, `at_once` of them at a time sharing `workers` threads, and of their own work without
+    starting Python, as if spread evenly over those.
+    """
+    sizes = [text for split, count in SIZES.items() for text in (f"--{split}", str(count))]
+    threads = options.workers // at_once
+    every = str(max(1, options.steps // 2))
+
+    def run(of: tuple[int, str]) -> float:
+        seed, method = of
+        command = [sys.executable, str(SCRIPT), method, str(seed), "--steps", str(options.steps), "--every", every,
+                   "--threads", str(threads), *sizes]  # fmt: skip
+        return json.loads(_run(command, threads).stdout.splitlines()[-1])["seconds"]
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        own = list(pool.map(run, itertools.product(range(options.seeds), METHODS)))
+    return time.perf_counter() - start, sum(own) / at_once
 
 
 def _seconds(command: list[str], threads: int) -> float:
@@ -85,17 +94,19 @@ def main(arguments: list[str]) -> int:
     options = OmegaConf.to_object(
         OmegaConf.merge(OmegaConf.structured(Options), OmegaConf.from_cli(arguments))
     )
-    if unknown := set(options.parts) - {"parallel", "sequential", "stock"}:
-        print(f"parts: {', '.join(unknown)} is none of parallel, sequential, stock", file=sys.stderr)
+    if unknown := set(options.parts) - set(PARTS):
+        print(f"parts: {', '.join(unknown)} is none of {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    if "stock" in options.parts and not SCRIPT.exists():
+    if {"stock", "stock_parallel"} & set(options.parts) and not SCRIPT.exists():
         print(f"{SCRIPT} is not there: it comes with a checkout of the project", file=sys.stderr)
         return 2
     found: dict[str, float] = {}
     for part in options.parts:
         print(f"{part} …", file=sys.stderr, flush=True)
-        if part == "stock":
-            found["stock TRL scripts"], found["stock TRL scripts, Python started"] = stock(options)
+        if part.startswith("stock"):
+            at_once = options.workers if part == "stock_parallel" else 1
+            name = f"stock TRL scripts, {at_once} at once"
+            found[name], found[f"{name}, without imports"] = stock(options, at_once)
         else:
             workers = options.workers if part == "parallel" else 1
             with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,10 @@ from tests.harness.conftest import make_policy
 GROUP, PROMPTS = 4, ["1+2?", "7*8-3?", "1+2?", "9-4?"]  # one prompt twice: its groups lie on different processes
 
 
-def digits(completions, **_):
-    return [sum(c in "01234" for c in text) / max(1, len(text)) for text in completions]
+def digits(prompts, completions, **_):
+    """One prompt's group has no differences, so that only one process has rows without credit."""
+    shares = [sum(c in "01234" for c in text) / max(1, len(text)) for text in completions]
+    return [0.5 if prompt.startswith("9") else share for prompt, share in zip(prompts, shares, strict=True)]
 
 
 class LastCredit(transformers.TrainerCallback):

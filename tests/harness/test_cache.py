@@ -44,9 +44,20 @@ def test_a_prefilled_cache_is_that_of_its_rows():
     assert type(cache.layers[0]) is RoomyLayer and torch.equal(cache.layers[0].keys, start[0, [1, 1, 0, 2]])
 
 
-@pytest.mark.parametrize("widths", [(4, 6)])
-def test_other_layers_stay(widths):
+@pytest.mark.parametrize(
+    ("keys", "values"),
+    [(torch.zeros(2, 2, 3, 4), torch.zeros(2, 2, 3, 6)), (torch.zeros(2, 2, 3, 4).bfloat16(), torch.zeros(2, 2, 3, 4))],
+)
+def test_other_layers_stay(keys, values):
     cache = DynamicCache()
-    cache.update(torch.randn(2, 2, 3, widths[0]), torch.randn(2, 2, 3, widths[1]), 0)
+    cache.update(keys, values, 0)
+    cache.layers.append(DynamicLayer())  # one that is not used
     roomy(cache, torch.tensor([1]))
-    assert type(cache.layers[0]) is DynamicLayer and len(cache.layers[0].keys) == 1
+    assert [type(layer) for layer in cache.layers] == [DynamicLayer] * 2 and len(cache.layers[0].keys) == 1
+
+
+def test_what_would_leave_the_room_behind_is_refused():
+    layer = RoomyLayer(*pieces(5))
+    for change in (lambda: layer.crop(-2), layer.reset, lambda: layer.reorder_cache(torch.tensor([0]))):
+        with pytest.raises(NotImplementedError):
+            change()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from harness.passes import SharedPrompts, can_share, parts
@@ -109,16 +109,42 @@ def test_parts_by_hand():
     assert [part.tolist() for part in parts(lengths, overhead=21)] == [[3, 1, 4, 0, 2]]
 
 
-def test_what_cannot_be_shared_takes_the_plain_pass():
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"_attn_implementation": "flash_attention_2"},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}},
+        {"rope_parameters": {"full_attention": {"rope_type": "longrope"}}},
+        {"attention_dropout": 0.1},
+    ],
+)
+def test_models_whose_pass_is_not_shared(changed):
+    model = make_policy().model.train()
+    assert can_share(model, 1) and not can_share(model, 2)
+    for name, value in changed.items():
+        setattr(model.config, name, value)
+    assert not can_share(model, 1)
+    if "attention_dropout" in changed:
+        assert can_share(model.eval(), 1)
+
+
+def test_windows_checkpointing_and_prompt_learning_are_not_shared():
     model = make_policy().model
-    assert can_share(model, "NO") and can_share(model, "MULTI_GPU")
-    assert not can_share(model, "FSDP") and not can_share(model, "DEEPSPEED")
+    model.peft_config = {"default": SimpleNamespace(is_prompt_learning=True)}
+    assert not can_share(model, 1)
+    del model.peft_config
     model.activation_checkpointing_enable()
-    assert not can_share(model, "NO")
-    config = SimpleNamespace(layer_types=["full_attention", "sliding_attention"], _attn_implementation="sdpa")
-    assert not can_share(SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config)), "NO")
-    called = {}
-    plain = SharedPrompts(lambda **named: called.update(named) or "plain", KEPT)
+    assert not can_share(model, 1)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    assert not can_share(MistralForCausalLM(MistralConfig(vocab_size=30, num_key_value_heads=1, **sizes)), 1)
+
+
+def test_what_cannot_be_shared_takes_the_plain_pass():
     ids = torch.ones(2, 7 + KEPT, dtype=torch.long)
-    assert plain(input_ids=ids, attention_mask=ids, labels=ids, fused_lm_head=True, pixel_values=1) == "plain"
-    assert called["pixel_values"] == 1
+    given = {"input_ids": ids, "attention_mask": ids, "labels": ids, "fused_lm_head": True}
+    calls = []
+    SharedPrompts(lambda **named: calls.append(named), KEPT)(**given, pixel_values=1)
+    assert len(calls) == 1 and calls[0]["pixel_values"] == 1
+    without_past = SharedPrompts(lambda **named: "plain" if "labels" in named else SimpleNamespace(), KEPT)
+    assert without_past(**given) == "plain"

@@ -30,4 +30,4 @@ def test_scripts_and_presets_have_the_same_settings():
 
 def test_unknown_parts_are_refused(capsys):
     assert sweep.main(["parts=[serial]"]) == 2
-    assert "none of parallel, sequential, stock" in capsys.readouterr().err
+    assert "none of parallel, sequential, stock, stock_parallel" in capsys.readouterr().err
