@@ -176,8 +176,9 @@ def _explained(found: Sequence[Geometry], frame: pd.DataFrame, folder: Path) -> 
             ax.set_xticks(k)
             ax.grid(False, axis="x")
         _outer(axes, columns, "direction", "share of the squares")
+        shown = [null for null in NULLS if own[f"{null}_mean"].notna().any()]
         lines = [Line2D([], [], color=OWN, alpha=0.75, linewidth=5, label="run")]
-        lines += [Line2D([], [], color=COLOURS[n], marker="o", markersize=3, label=NULLS[n]) for n in NULLS]
+        lines += [Line2D([], [], color=COLOURS[n], marker="o", markersize=3, label=NULLS[n]) for n in shown]
         style.legend(figure, lines, {})
     return style.save(figure, own.drop(columns=["tensor"]), folder, "explained")
 
@@ -194,11 +195,12 @@ def _coefficients(found: Sequence[Geometry], drawn: Nulls, folder: Path) -> list
             numbers.append(pd.DataFrame({"run": one.name, "update": t, **series}))
             ax.set_title(one.name)
         _outer(axes, columns, "update", "share of the way")
+        shown = NULLS if drawn.count else {}
         solid = {"whole run": OWN, "along the window's direction": WINDOW}
         lines = [Line2D([], [], color=colour, linewidth=1.6, label=name) for name, colour in solid.items()]
         lines.append(Line2D([], [], color=WINDOW, linestyle="--", linewidth=1, label="line of the window"))
         lines.append(Line2D([], [], color=OWN, linestyle="--", linewidth=1, label="line of the whole run"))
-        lines += [Line2D([], [], color=COLOURS[n], linewidth=2.4, alpha=0.6, label=NULLS[n]) for n in NULLS]
+        lines += [Line2D([], [], color=COLOURS[n], linewidth=2.4, alpha=0.6, label=NULLS[n]) for n in shown]
         style.legend(figure, lines, {})
     return style.save(figure, pd.concat(numbers), folder, "coefficients")
 

@@ -27,6 +27,7 @@ from trl import GRPOConfig
 
 from harness.diagnose.kept import KeptRun
 from harness.diagnose.trajectory import gram, measures
+from harness.errors import ConfigError
 from harness.policy import Policy
 from harness.run import trainer_settings
 
@@ -52,12 +53,12 @@ def walk_gram(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
 def adam_gram(args: GRPOConfig, every: int, weights: Tensor, decayed: Tensor, noise: torch.Generator) -> np.ndarray:
     """MMᵀ (n, n) of AdamW on N(0, 1) gradients, kept after every `every`-th of `args.max_steps` updates.
 
-    weights (d,): where it starts; decayed (d,): which of them weight decay acts on. Raises ValueError for a run that
+    weights (d,): where it starts; decayed (d,): which of them weight decay acts on. Raises ConfigError for a run that
     was trained with another optimizer.
     """
     name = getattr(args.optim, "value", args.optim)
     if not name.startswith("adamw_torch"):
-        raise ValueError(f"the null of Adam is one of adamw_torch, not of optim={name}: leave it out with nulls=0")
+        raise ConfigError(f"the null of Adam is one of adamw_torch, not of optim={name}: leave it out with nulls=0")
     parts = [weights[decayed].clone(), weights[~decayed].clone()]
     groups = [
         {"params": [part], "weight_decay": decay} for part, decay in zip(parts, (args.weight_decay, 0.0), strict=True)

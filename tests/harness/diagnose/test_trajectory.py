@@ -7,6 +7,7 @@ from trl import GRPOConfig
 
 from harness.diagnose.nulls import adam_gram, ranges, walk_gram
 from harness.diagnose.trajectory import extrapolation, gram, measures, reconstruction, shape
+from harness.errors import ConfigError
 
 PHI = (1 + 5**0.5) / 2
 
@@ -175,7 +176,7 @@ def test_weight_decay_pulls_the_weights_that_decay():
 
 
 def test_an_optimizer_that_is_not_adam_has_no_such_null():
-    with pytest.raises(ValueError, match="optim=.*sgd"):
+    with pytest.raises(ConfigError, match="optim=.*sgd"):
         adam(optim="sgd")
 
 
