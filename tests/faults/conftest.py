@@ -55,7 +55,7 @@ def nursery(tmp_path_factory):
     found = Nursery(tmp_path_factory.mktemp("nursery") / "log")
     yield found
     found.process.stdin.close()
-    found.process.wait(timeout=10)
+    found.process.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")

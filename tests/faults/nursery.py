@@ -7,6 +7,7 @@ for every order it reads from standard input, one JSON a line:
     {"wait": pid, "seconds": …}  ->  {"code": …}, negative for a signal; a child that takes longer is killed: "timeout"
 """
 
+import atexit
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ def start(argv: list[str], cwd: str, log: str, fault: list | None) -> int:
 
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()  # as at the end of any program, which `os._exit` is not
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

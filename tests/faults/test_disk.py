@@ -152,8 +152,11 @@ def test_a_run_that_another_command_has_just_finished_is_left_alone(cfg, monkeyp
         (lambda folder: (folder / "trainer_state.json").write_text('{"global_step": 2, "new": 1}'), "new"),
         (lambda folder: (folder / "trainer_state.json").write_text("[]"), "global_step 2"),
     ],
-    ids=str,
-)
+    ids=[
+        "no optimizer", "no random state", "optimizer cut", "weights cut", "no weights", "weights renamed",
+        "weights resized", "other step", "unknown field", "no mapping",
+    ],
+)  # fmt: skip
 def test_a_checkpoint_that_is_damaged_or_of_another_version(cfg, stopped, damage, says):
     folder = stopped(cfg) / "checkpoint" / "checkpoint-2"
     damage(folder)

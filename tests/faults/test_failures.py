@@ -200,9 +200,10 @@ def test_the_sweep_goes_on_and_compare_shows_the_hole(nursery, small, tmp_path):
     assert load(tmp_path / "results" / "sweep").holes == []
 
 
+@pytest.mark.long
 def test_a_killed_worker_process_does_not_end_the_sweep(nursery, small, tmp_path):
     arguments = ["-m", "seed=0,1", *small, "n_jobs=2"]
-    code, out = nursery.run(arguments, tmp_path, ["a_worker_is_killed", 1])
+    code, out = nursery.run(arguments, tmp_path, ["a_worker_is_killed", 1], seconds=280)
     assert code == 0, out
     assert "a worker process was killed, out of memory perhaps; taking the unfinished runs up again" in out
     assert "2 done, 0 skipped" in out

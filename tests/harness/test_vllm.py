@@ -107,7 +107,8 @@ def test_the_adapter_is_called_as_with_the_engine_and_the_two_log_probs_stay_apa
     monkeypatch.setattr(Method, "credit", credit)
     ours = make_trainer(tmp_path, make_policy())
     with_engine = outputs_of(ours)[0]
-    theirs = make_trainer(tmp_path, make_policy(), engine=False, use_vllm=True)
+    options = {"use_vllm": True, "vllm_importance_sampling_mode": "token_truncate"}  # a ratio for every token
+    theirs = make_trainer(tmp_path, make_policy(), engine=False, **options)
     with_vllm = outputs_of(theirs)[0]
     generation = Generation.made[-1]
     assert (
