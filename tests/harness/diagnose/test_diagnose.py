@@ -100,7 +100,7 @@ def test_several_seeds_have_their_own_rollouts_and_are_the_units(tmp_path, capsy
     assert [line["seed"] for line in credit] == [0] * 24 + [1] * 24
     cells = pd.read_csv(out / "fidelity.csv").set_index(["method", "measure"])
     both = pd.read_csv(out / "interaction.csv").set_index(["method", "measure"])
-    for measure in ("cosine_within", "cosine_between"):
+    for measure in ("cosine_wrong", "cosine_between"):
         value = cells["value"].xs(measure, level="measure")
         own = both["value"].xs(measure, level="measure")
         assert own["lampo − grpo"] == pytest.approx(value["lampo"] - value["grpo"], abs=1e-5)
