@@ -7,7 +7,6 @@ for every order it reads from standard input, one JSON a line:
     {"wait": pid, "seconds": …}  ->  {"code": …}, negative for a signal; a child that takes longer is killed: "timeout"
 """
 
-import atexit
 import json
 import os
 import signal
@@ -19,34 +18,21 @@ def start(argv: list[str], cwd: str, log: str, fault: list | None) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 70
-    try:
-        os.setsid()  # whatever it starts can be found by its session
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for descriptor in (1, 2):
-            os.dup2(out, descriptor)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.chdir(cwd)
-        sys.argv = ["harness", *argv]
-        if fault:
-            from tests.faults import causes
+    os.setsid()  # whatever it starts can be found by its session
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(out, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(cwd)
+    sys.argv = ["harness", *argv]
+    if fault:
+        from tests.faults import causes
 
-            getattr(causes, fault[0])(*fault[1:])
-        from harness.__main__ import main
+        getattr(causes, fault[0])(*fault[1:])
+    from harness.__main__ import main
 
-        code = main()
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        atexit._run_exitfuncs()  # as at the end of any program, which `os._exit` is not
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.exit(main())  # and ends as any program does: `os._exit` would leave worker processes waiting for work
 
 
 def wait(pid: int, seconds: float) -> int | str:

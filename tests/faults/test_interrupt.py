@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -23,7 +23,7 @@ def test_a_signal_stops_the_sweep_and_the_same_command_finishes_it(
 ):
     marker = tmp_path / "now"
     pid = nursery.start(sweep, tmp_path, ["stalls", phase, nth, str(marker)])
-    wait_for(marker)
+    wait_until(marker.exists, 120, lambda: f"{phase} never came")
     start = time.monotonic()
     os.killpg(pid, getattr(signal, name))
     code = nursery.wait(pid, 10)
@@ -48,31 +48,33 @@ def test_a_signal_ends_the_workers_of_runs_and_their_own_processes(nursery, smal
     """Two worker processes; each run has started a process that checks answers."""
     overrides = ["suite._target_=tests.faults.suites.CheckedSuite", "trainer.steps=1000", "n_jobs=2"]
     pid = nursery.start(["-m", "seed=0,1", *small, *overrides], tmp_path)
-    deadline = time.monotonic() + 240
-    while len(list(tmp_path.glob("results/*/*/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-        statuses = [
-            (folder / "STATUS").read_text()
-            for folder in runs(tmp_path).values()
-            if (folder / "STATUS").exists()
-        ]
-        assert {*statuses} <= {"running\n"}
-    commands = [" ".join(process.cmdline()) for process in in_session(pid)]
-    assert sum("equivalence.py" in command for command in commands) >= 2, (commands, nursery.log.read_text())
+    wait_until(lambda: checkers(pid) == 2, 240, lambda: f"{checkers(pid)} checkers; {nursery.log.read_text()}")
+    assert {(f / "STATUS").read_text() for f in runs(tmp_path).values()} == {"running\n"}
     start = time.monotonic()
     os.killpg(pid, signal.SIGINT)
     assert nursery.wait(pid, 10) == 130
-    while in_session(pid) and time.monotonic() < start + 5:
-        time.sleep(0.05)
-    assert not in_session(pid)
+    assert time.monotonic() - start < 5
+    wait_until(lambda: not in_session(pid), start + 5 - time.monotonic(), lambda: in_session(pid))
     assert {(f / "STATUS").read_text() for f in runs(tmp_path).values()} == {"running\n"}
 
 
-def wait_for(path: Path, seconds: float = 120) -> None:
+def wait_until(true: Callable[[], bool], seconds: float, why_not: Callable[[], object]) -> None:
     deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} never came"
-        time.sleep(0.02)
+    while not true():
+        assert time.monotonic() < deadline, why_not()
+        time.sleep(0.05)
+
+
+def checkers(leader: int) -> int:
+    """Processes of a command that check answers: each run's worker process starts one."""
+    return sum("equivalence.py" in " ".join(command(process)) for process in in_session(leader))
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def in_session(leader: int) -> list[psutil.Process]:
