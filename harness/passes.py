@@ -1,6 +1,7 @@
 """The loss's pass through the policy, without doing twice what is the same and without padding that can be spared.
 
-- A prompt is forwarded once for all of its completions: its keys and values, gradient included, serve each of them.
+- A prompt is forwarded once for all of its completions in the pass: its keys and values, gradient included, serve each
+  of them.
 - Completions are forwarded in parts of similar length, each trimmed to its own longest.
 
 Log-probs, entropies and gradients are those of the plain pass up to rounding; where a model or its attention cannot do
@@ -75,6 +76,30 @@ def _split(lengths: np.ndarray, first: int, last: int, overhead: int) -> list[tu
     return _split(lengths, first, cut, overhead) + _split(lengths, cut, last, overhead)
 
 
+class Positioned:
+    """A model that has learnt absolute positions, which count from each row's first token, as in the rollout engine.
+
+    TRL's loss leaves them to the model, which counts the padding on the left too.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor, **named: Any) -> Any:
+        positions = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, **named)
+
+
+def has_learnt_positions(model: nn.Module) -> bool:
+    """Whether an embedding other than that of tokens has a row for each position (GPT-2, or OPT's with two more)."""
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    tokens = model.get_input_embeddings()
+    return length is not None and any(
+        isinstance(module, nn.Embedding) and module is not tokens and 0 <= module.num_embeddings - length <= 2
+        for module in model.modules()
+    )
+
+
 class SharedPrompts:
     """A model with TRL's fused head as TRL's loss calls it, for rows of `kept` completion tokens after a prompt."""
 
@@ -97,6 +122,8 @@ class SharedPrompts:
         # the last token of a prompt predicts the first of the completion: it is forwarded with the completion
         before, seen = input_ids[:, : width - 1], attention_mask[:, : width - 1]
         distinct, source = torch.unique(before.masked_fill(seen == 0, -1), dim=0, return_inverse=True)
+        if 2 * len(distinct) > len(source):
+            return plain()  # hardly any prompt has a second completion in this pass: sharing would cost more
         first = source.new_zeros(len(distinct)).scatter_(0, source, torch.arange(len(source), device=source.device))
         output = self.model(input_ids=before[first], attention_mask=seen[first], use_cache=True, logits_to_keep=1)
         past = getattr(output, "past_key_values", None)

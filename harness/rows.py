@@ -28,6 +28,27 @@ def trimmed(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
     return rows
 
 
+def count_all_rows(
+    metrics: dict[str, list[float]], keep: Tensor, mask: Tensor, entropies: Tensor, sequences: bool
+) -> tuple[float, float]:
+    """Make the last entries of TRL's metrics of the rows `keep` (B,) those of all rows of a micro-batch, of which the
+    others have no credit and so are never clipped.
+
+    `mask` and `entropies` (B, T) of all rows; `sequences`: one ratio a completion. Returns the share of rows kept, and
+    of tokens.
+    """
+    tokens = max(1, int(mask.sum()))  # none where all completions are cut off and masked
+    kept, left_out = int(mask[keep].sum()), float((entropies * mask)[~keep].sum())
+    shares = int(keep.sum()) / len(keep), kept / tokens
+    metrics["entropy"][-1] = (metrics["entropy"][-1] * kept + left_out) / tokens
+    for name in ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "cispo_clip_ratio"):
+        if values := metrics.get(name):
+            values[-1] *= shares[0 if sequences else 1]
+    if (values := metrics.get("clip_ratio/low_min")) and not keep.all():
+        values[-1] = 0.0
+    return shares
+
+
 def right_padded(rows: Sequence[Sequence[int]], flip: bool = False) -> tuple[Tensor, Tensor]:
     """Token ids (B, T) and their mask (B, T), rows padded on the right with 0, or with `flip` on the left."""
     width = max(1, *map(len, rows))

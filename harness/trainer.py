@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.evaluation import EVALUATION_STEP
-from harness.passes import SharedPrompts, can_share
+from harness.passes import Positioned, SharedPrompts, can_share, has_learnt_positions
 from harness.policy import twin
 from harness.resampling import Reserve, with_variance
 from harness.rollouts import Key, RolloutEngine, Rollouts
-from harness.rows import finite, prompt_key, recorded, trimmed
+from harness.rows import count_all_rows, finite, prompt_key, recorded, trimmed
 from harness.work import rollout_batch
 from methods import Credit, LiveBatch, Method
 
@@ -163,6 +163,8 @@ class CreditGRPOTrainer(GRPOTrainer):
             self._old_logps_next = False
             return self._kept("logps", logits_to_keep), None, None
         unwrapped = self.accelerator.unwrap_model(model)
+        if self.engine is not None and has_learnt_positions(unwrapped):
+            model = Positioned(model)
         if can_share(unwrapped, self.accelerator.num_processes):
             model = SharedPrompts(model, logits_to_keep)
         logps, entropies, auxiliary_loss = super()._get_per_token_logps_and_entropies(
@@ -303,27 +305,14 @@ class CreditGRPOTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         keep = (inputs["advantages"] != 0).any(1)
         keep[0] |= not keep.any()  # the loss stays connected to the model
-        mask, entropies = inputs["completion_mask"], inputs["sampling_entropies"]
-        tokens, kept = mask.sum(), mask[keep].sum()
-        rows = keep.float().mean()
         loss = super()._compute_loss(model, trimmed(inputs, keep))
-        metrics = self._metrics["train"]
-        left_out = (entropies * mask)[~keep].sum().item()
-        metrics["entropy"][-1] = (metrics["entropy"][-1] * kept.item() + left_out) / tokens.item()
-        clipped = rows if self.importance_sampling_level == "sequence" else kept / tokens
-        for name in (
-            "clip_ratio/low_mean",
-            "clip_ratio/high_mean",
-            "clip_ratio/region_mean",
-            "cispo_clip_ratio",
-        ):
-            if values := metrics.get(name):
-                values[-1] *= clipped.item()
-        if (values := metrics.get("clip_ratio/low_min")) and not keep.all():
-            values[-1] = 0.0
+        rows, tokens = count_all_rows(
+            self._metrics["train"], keep, inputs["completion_mask"], inputs["sampling_entropies"],
+            sequences=self.importance_sampling_level == "sequence",
+        )  # fmt: skip
         if self.loss_type in MEAN_OVER_ROWS:
             return loss * rows
-        return loss * (kept / tokens) if self.loss_type in MEAN_OVER_TOKENS else loss
+        return loss * tokens if self.loss_type in MEAN_OVER_TOKENS else loss
 
     def training_step(self, *inputs, **named):
         return finite(super().training_step(*inputs, **named), "loss", self.accelerator.scaler)

@@ -1,12 +1,13 @@
 """How a training step's time grows with the group, the length of completions and the size of the model.
 
-    python -m harness.bench growth [rounds=3] [steps=2] [threads=1] [out=results/growth]
+    python -m harness.bench growth [rounds=7] [steps=2] [threads=1] [out=results/growth]
 
 One of the three is varied at a time, the others stay at 8 completions of each of 8 prompts, at most 64 tokens, and a
 hidden size of 96. The policies are random and the reward is the share of the digits 0 to 4 in a completion: so lengths
-vary, groups have both good and bad completions, and nothing depends on what a small model has learnt. GRPO by the
-harness and by stock TRL (without gradient checkpointing) take turns. Prints medians and the exponents of a power law
-fitted to them; writes growth.png, .svg and .csv.
+vary, groups have both good and bad completions, and nothing depends on what a small model has learnt. A random policy
+ends of itself sooner or later: the limit is varied, and the mean length that comes of it is what is drawn. GRPO by the
+harness and by stock TRL (without gradient checkpointing) take turns, each first in every other round. Prints medians
+and the exponents of a power law fitted to them; writes growth.png, .svg and .csv.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from harness.bench.step import STOCK, Setting, run_round
+from harness.bench.contest import STOCK, Setting, run_round
 from harness.compare.plots import COLOURS, STYLE, save
 from harness.markdown import table
 from harness.policy import Policy
@@ -35,9 +36,9 @@ from harness.suites import Problem, Verdict
 from harness.suites.micro import MicroSuite
 
 PROMPTS = 8
-VARIED = {  # what is varied: its name on the axis, and values
+VARIED = {  # what is varied: what is on the axis (`_axis`), and values
     "completions": ("completions of a prompt, G", (4, 8, 16, 32)),
-    "max_tokens": ("longest completion, T", (16, 32, 64, 128)),
+    "max_tokens": ("mean length of completions, tokens", (16, 32, 64, 128)),
     "hidden": ("parameters", (64, 96, 192, 384)),
 }
 USUAL = {"completions": 8, "max_tokens": 64, "hidden": 96}
@@ -48,7 +49,7 @@ CONTESTANTS = (STOCK, "grpo")
 class Options:
     """What can be set on the command line."""
 
-    rounds: int = 3
+    rounds: int = 7
     steps: int = 2
     threads: int = 1
     out: str = "results/growth"
@@ -62,7 +63,7 @@ class Digits(MicroSuite):
         return Verdict(share, share > 0.3, completion)
 
 
-def setting(completions: int, max_tokens: int, hidden: int, steps: int) -> Setting:
+def setting(completions: int, max_tokens: int, hidden: int, steps: int, seed: int) -> Setting:
     """A random policy of this hidden size (three layers, heads of 24) before a batch of this size."""
     tokenizer = character_tokenizer()
     with torch.random.fork_rng():
@@ -76,25 +77,31 @@ def setting(completions: int, max_tokens: int, hidden: int, steps: int) -> Setti
             )
         )  # fmt: skip
     suite = Digits()
-    problems = list(islice(suite.training(seed=0), (steps + 1) * PROMPTS))
+    problems = list(islice(suite.training(seed), (steps + 1) * PROMPTS))
     policy = Policy("random", model.eval(), tokenizer)
-    return Setting(policy, suite, problems, PROMPTS, completions, max_tokens, 1e-4)
+    return Setting(policy, suite, problems, PROMPTS, completions, max_tokens, 1e-4, seed)
 
 
 def measured(options: Options) -> pd.DataFrame:
-    """Rows varied, value, parameters, contestant, seconds (the median of a round's steps), round."""
+    """Rows varied, value, parameters, contestant, seconds (the median of a round's steps), tokens, round."""
     rows = []
     for number in range(options.rounds):
         for varied, (_, values) in VARIED.items():
             for value in values:
                 sizes = USUAL | {varied: value}
-                for contestant in CONTESTANTS:
-                    own = setting(**sizes, steps=options.steps)
+                for contestant in CONTESTANTS[:: -1 if number % 2 else 1]:
+                    own = setting(**sizes, steps=options.steps, seed=number)
                     parameters = sum(p.numel() for p in own.policy.model.parameters())
-                    seconds, *_ = run_round(contestant, own, options.steps)
-                    rows.append((varied, value, parameters, contestant, statistics.median(seconds), number))
+                    one = run_round(contestant, own, options.steps)
+                    seconds = statistics.median(one.seconds)
+                    rows.append((varied, value, parameters, contestant, seconds, one.tokens, number))
         print(f"round {number + 1}/{options.rounds}", file=sys.stderr, flush=True)
-    return pd.DataFrame(rows, columns=["varied", "value", "parameters", "contestant", "seconds", "round"])
+    return pd.DataFrame(rows, columns=["varied", "value", "parameters", "contestant", "seconds", "tokens", "round"])
+
+
+def _axis(varied: str, own: pd.DataFrame) -> pd.Series:
+    """What a setting's times are drawn over."""
+    return own[{"completions": "value", "max_tokens": "tokens", "hidden": "parameters"}[varied]]
 
 
 def main(arguments: list[str]) -> int:
@@ -106,21 +113,27 @@ def main(arguments: list[str]) -> int:
     transformers.utils.logging.disable_progress_bar()
     frame = measured(options)
     keys = ["varied", "value", "parameters", "contestant"]
-    medians = frame.groupby(keys, sort=False, as_index=False)["seconds"].median()
-    wide = medians.pivot(index=keys[:3], columns="contestant", values="seconds").reset_index()
-    wide["ratio"] = wide[STOCK] / wide["grpo"]
+    measures = {"seconds": "median", "tokens": "mean"}
+    medians = frame.groupby(keys, sort=False, as_index=False).agg(measures)
+    wide = medians.pivot(index=keys[:3], columns="contestant", values=[*measures]).reset_index()
     wide = wide.set_index("varied").loc[list(VARIED)].reset_index()
     rows = [
-        (one.varied, f"{one.parameters:,}" if one.varied == "hidden" else str(one.value), f"{one[STOCK]:.3f}",
-         f"{one.grpo:.3f}", f"{one.ratio:.2f}")
+        (
+            one["varied", ""], f"{one['parameters', '']:,}" if one["varied", ""] == "hidden" else str(one["value", ""]),
+            *(f"{one['tokens', c]:.0f}" for c in CONTESTANTS), *(f"{one['seconds', c]:.3f}" for c in CONTESTANTS),
+            f"{one['seconds', STOCK] / one['seconds', 'grpo']:.2f}",
+        )
         for _, one in wide.iterrows()
     ]  # fmt: skip
-    print(table(("varied", "value", "stock TRL, s/step", "grpo, s/step", "stock / grpo"), rows))
-    for varied, own in wide.groupby("varied", sort=False):
-        x = own["parameters" if varied == "hidden" else "value"].to_numpy(float)
-        exponents = [np.polyfit(np.log(x), np.log(own[c].to_numpy(float)), 1)[0] for c in CONTESTANTS]
+    head = ("varied", "value", *(f"{c}, tokens" for c in CONTESTANTS), *(f"{c}, s/step" for c in CONTESTANTS))
+    print(table((*head, "stock / grpo"), rows))
+    for varied, (name, _) in VARIED.items():
+        exponents = []
+        for contestant in CONTESTANTS:
+            own = medians[(medians["varied"] == varied) & (medians["contestant"] == contestant)]
+            exponents.append(np.polyfit(np.log(_axis(varied, own).astype(float)), np.log(own["seconds"]), 1)[0])
         said = ", ".join(f"{c} {value:.2f}" for c, value in zip(CONTESTANTS, exponents, strict=True))
-        print(f"exponent of {VARIED[varied][0]}: {said}")
+        print(f"exponent of {name}: {said}")
     Path(options.out).mkdir(parents=True, exist_ok=True)
     for path in save(_figure(medians), frame, Path(options.out), "growth"):
         print(path)
@@ -133,13 +146,14 @@ def _figure(medians: pd.DataFrame) -> Figure:
         for ax, (varied, (name, _)) in zip(figure.subplots(1, 3, sharey=True), VARIED.items(), strict=True):
             for contestant, colour in zip(CONTESTANTS, COLOURS, strict=False):
                 own = medians[(medians["varied"] == varied) & (medians["contestant"] == contestant)]
-                x = own["parameters" if varied == "hidden" else "value"]
-                ax.plot(x, own["seconds"], color=colour, marker="o", markersize=3, label=contestant)
+                ax.plot(_axis(varied, own), own["seconds"], color=colour, marker="o", markersize=3, label=contestant)
             ax.set_xscale("log", base=10 if varied == "hidden" else 2)
             ax.set_yscale("log")
             ax.set_xlabel(name)
-            if varied != "hidden":
+            if varied == "completions":
                 ax.set_xticks(VARIED[varied][1], [str(value) for value in VARIED[varied][1]])
+            elif varied == "max_tokens":
+                ax.set_xticks((16, 32), ("16", "32"))
         figure.axes[0].set_ylabel("seconds a step")
         figure.axes[0].legend()
     return figure

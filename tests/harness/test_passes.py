@@ -92,8 +92,8 @@ def test_a_prompt_is_forwarded_once_and_parts_are_trimmed(monkeypatch):
 
 def test_padding_is_no_prompt():
     model = made(torch.float64)
-    ids = torch.tensor([[0, 0, 5, 6, 7, 8], [0, 0, 5, 6, 7, 8]])  # the pad's id is also a word
-    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]])
+    ids = torch.tensor([[0, 0, 5, 6, 7, 8], [0, 0, 5, 6, 7, 8]] * 2)  # the pad's id is also a word
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]] * 2)
     labels = torch.where(torch.arange(6) > 3, ids, -100)
     given = {"input_ids": ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
     shared, plain = SharedPrompts(model, 2)(**given).log_probs, model(**given).log_probs[:, -2:]

@@ -1,17 +1,21 @@
+import dataclasses
 import math
 import warnings
 
 import pytest
 import torch
 from datasets import Dataset
+from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.load import load_method
+from harness.passes import has_learnt_positions
 from harness.rollouts import RolloutEngine
 from harness.rows import as_text, trimmed
 from harness.trainer import CreditGRPOTrainer
 from methods import Credit, Method, MissingSignal, Surrogate
 from methods.advantages.group_mean import GroupMean
+from methods.surrogates import Cispo, Sapo
 from methods.weightings.uniform import Uniform
 from tests.harness.conftest import make_policy
 
@@ -20,9 +24,9 @@ GROUP = 4
 
 
 def digits(prompts, completions, **_):
-    """A reward that differs within groups, but is 0 for every completion to one prompt."""
+    """A reward that differs within groups, but is 0 for every completion to one prompt in each half of the batch."""
     return [
-        0.0 if prompt == PROMPTS[1] else float(sum(c in "0123" for c in text) % 3)
+        0.0 if prompt in (PROMPTS[1], PROMPTS[3]) else float(sum(c in "0123" for c in text) % 3)
         for prompt, text in zip(prompts, completions, strict=True)
     ]
 
@@ -89,16 +93,15 @@ def gradient(trainer, batch, move):
     return torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
 
-def both_gradients(tmp_path, dtype, loss_type, change=None):
+def both_gradients(tmp_path, dtype, surrogate, change=None):
     """Gradients of stock TRL and of the adapter from the same rollouts and advantages."""
-    surrogate = {"loss_type": loss_type, "epsilon": 0.2, "epsilon_high": 0.28}
     policy = make_policy(dtype=dtype)
-    ours = make_trainer(tmp_path / "ours", policy, grpo(**surrogate))
+    ours = make_trainer(tmp_path / "ours", policy, Method("m", None, GroupMean(), Uniform(), surrogate))
     ours.model.train()
     batch = ours._generate_and_score_completions(rollout_inputs())
 
     stock_policy = make_policy(dtype=dtype)
-    stock = make_trainer(tmp_path / "stock", stock_policy, cls=GRPOTrainer, **surrogate)
+    stock = make_trainer(tmp_path / "stock", stock_policy, cls=GRPOTrainer, **surrogate.trainer_args())
     stock.rollout_func = lambda prompts, _: {
         "prompt_ids": stock._tokenize_prompts(prompts)[0],
         "completion_ids": ours.rollouts.ids(),
@@ -118,6 +121,8 @@ def both_gradients(tmp_path, dtype, loss_type, change=None):
     )
     stock_batch[old] = batch[old]
     stock_batch["advantages"] = batch["advantages"].sum(1) / batch["completion_mask"].sum(1)
+    without_credit = (batch["advantages"][len(batch["advantages"]) // 2 :] == 0).all(1)
+    assert without_credit.any() and not without_credit.all()  # of the rows below, some are left out
     if change is not None:
         batch["advantages"] = change(batch["advantages"])
     generator = torch.Generator().manual_seed(1)
@@ -135,10 +140,15 @@ def relative(a, b):
     ("dtype", "shared", "bound"),
     [(torch.float32, True, 1e-5), (torch.float64, True, 1e-6), (torch.float64, False, 1e-10)],
 )
-@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dapo", "dr_grpo"])
-def test_gradient_equals_stock_trl(tmp_path, monkeypatch, dtype, shared, bound, loss_type):
+@pytest.mark.parametrize(
+    "surrogate",
+    [*(Surrogate(loss_type, epsilon_high=0.28) for loss_type in ("grpo", "bnpo", "dapo", "dr_grpo")),
+     Surrogate("grpo", "sequence"), Cispo(), Sapo()],
+    ids=["grpo", "bnpo", "dapo", "dr_grpo", "gspo", "cispo", "sapo"],
+)  # fmt: skip
+def test_gradient_equals_stock_trl(tmp_path, monkeypatch, dtype, shared, bound, surrogate):
     monkeypatch.setattr("harness.trainer.can_share", lambda *_: shared)
-    stock, ours = both_gradients(tmp_path, dtype, loss_type)
+    stock, ours = both_gradients(tmp_path, dtype, surrogate)
     assert stock.norm() > 0
     assert relative(stock, ours) <= bound
 
@@ -147,7 +157,7 @@ def test_gradient_differs_when_credit_is_permuted(tmp_path):
     def permute(credit):
         return credit[torch.randperm(len(credit), generator=torch.Generator().manual_seed(0))]
 
-    stock, ours = both_gradients(tmp_path, torch.float64, "dapo", change=permute)
+    stock, ours = both_gradients(tmp_path, torch.float64, Surrogate("dapo"), change=permute)
     assert relative(stock, ours) > 0.1
 
 
@@ -169,6 +179,38 @@ def test_rows_without_credit_are_left_out_and_metrics_still_count_them(tmp_path,
     assert trainer._metrics["train"]["entropy"][-1] == pytest.approx(
         trainer.rollouts.entropies[mask].mean().item(), rel=1e-4
     )
+
+
+def test_a_batch_without_any_token_to_train_on_moves_nothing(tmp_path):
+    """Every completion is cut off, and TRL is asked to mask those."""
+    policy = make_policy()
+    trainer = make_trainer(tmp_path, policy, mask_truncated_completions=True, max_completion_length=1)
+    before = [p.clone() for p in policy.model.parameters()]
+    trainer.train()
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))
+
+
+def test_learnt_positions_are_those_of_the_rollouts(tmp_path, monkeypatch):
+    """GPT-2 behind prompts of unequal length: the loss's log-probs are the engine's."""
+    policy = make_policy()
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(policy.tokenizer), "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    ends = {"bos_token_id": None, "eos_token_id": policy.tokenizer.eos_token_id}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, **ends, embd_pdrop=0, attn_pdrop=0, resid_pdrop=0))
+    assert has_learnt_positions(model) and not has_learnt_positions(policy.model)
+    with torch.no_grad():
+        model.transformer.wpe.weight.mul_(20)  # so that a shift shows
+    trainer = make_trainer(tmp_path, dataclasses.replace(policy, model=model))
+    trainer.model.train()
+    batch = trainer._generate_and_score_completions(rollout_inputs())
+    names = [("prompt_ids", "completion_ids"), ("prompt_mask", "completion_mask")]
+    ids, mask = (torch.cat([batch[name] for name in pair], dim=1) for pair in names)
+    for shared in (True, False):
+        monkeypatch.setattr("harness.trainer.can_share", lambda *_, shared=shared: shared)
+        logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, trainer.rollouts.mask.shape[1])
+        torch.testing.assert_close(
+            logps * trainer.rollouts.mask, trainer.rollouts.logps.float(), atol=1e-4, rtol=1e-4
+        )
 
 
 def test_trimming_removes_only_padding():

@@ -10,7 +10,7 @@ def test_every_size_is_timed_and_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(growth, "PROMPTS", 2)
     assert growth.main(["rounds=1", "steps=1", f"out={tmp_path / 'new'}"]) == 0
     out = capsys.readouterr().out
-    assert "exponent of G: stock TRL" in out and out.count("| max_tokens ") == 2
+    assert "exponent of G: stock_trl" in out and out.count("| max_tokens ") == 2
     frame = pd.read_csv(tmp_path / "new" / "growth.csv")
     assert len(frame) == 12 and (frame["seconds"] > 0).all()
     sizes = frame[frame["varied"] == "hidden"].groupby("value")["parameters"].first()
