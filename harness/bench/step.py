@@ -134,8 +134,8 @@ def main(arguments: list[str]) -> int:
         for own in [[one[name] for one in batches]]
     )
     print(
-        "Gradient of the first update on the same completions, relative L2 distance to stock TRL's in float32, median of "
-        f"{BATCHES} batches: {said}" + (", both in bfloat16" if autocast else "")
+        "Gradient of the first update on the same completions, relative L2 distance to stock TRL's in float32, median "
+        f"of {BATCHES} batches: {said}" + (", both in bfloat16" if autocast else "")
     )
     return 0
 
