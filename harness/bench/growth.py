@@ -23,7 +23,9 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from omegaconf import OmegaConf
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -37,8 +39,8 @@ from harness.suites.micro import MicroSuite
 
 PROMPTS = 8
 VARIED = {  # what is varied: what is on the axis (`_axis`), and values
-    "completions": ("completions of a prompt, G", (4, 8, 16, 32)),
-    "max_tokens": ("mean length of completions, tokens", (16, 32, 64, 128)),
+    "completions": ("group size G", (4, 8, 16, 32)),
+    "max_tokens": ("mean length, tokens", (16, 32, 64, 128)),
     "hidden": ("parameters", (64, 96, 192, 384)),
 }
 USUAL = {"completions": 8, "max_tokens": 64, "hidden": 96}
@@ -142,18 +144,25 @@ def main(arguments: list[str]) -> int:
 
 def _figure(medians: pd.DataFrame) -> Figure:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 2.6))
+        figure = Figure(figsize=(7.5, 2.8), layout="constrained")
         for ax, (varied, (name, _)) in zip(figure.subplots(1, 3, sharey=True), VARIED.items(), strict=True):
             for contestant, colour in zip(CONTESTANTS, COLOURS, strict=False):
                 own = medians[(medians["varied"] == varied) & (medians["contestant"] == contestant)]
                 ax.plot(_axis(varied, own), own["seconds"], color=colour, marker="o", markersize=3, label=contestant)
-            ax.set_xscale("log", base=10 if varied == "hidden" else 2)
+            ax.set_xscale("log")
             ax.set_yscale("log")
             ax.set_xlabel(name)
-            if varied == "completions":
-                ax.set_xticks(VARIED[varied][1], [str(value) for value in VARIED[varied][1]])
-            elif varied == "max_tokens":
-                ax.set_xticks((16, 32), ("16", "32"))
+            seen = medians[medians["varied"] == varied]
+            _ticks(ax.xaxis, _axis(varied, seen), at_most=5)
+        _ticks(ax.yaxis, medians["seconds"], at_most=8)
         figure.axes[0].set_ylabel("seconds a step")
         figure.axes[0].legend()
     return figure
+
+
+def _ticks(axis: Axis, values: pd.Series, at_most: int) -> None:
+    """Powers of two over the range of the values, as plain numbers."""
+    powers = np.arange(np.floor(np.log2(values.min())), np.ceil(np.log2(values.max())) + 1)
+    axis.set_major_locator(FixedLocator(2.0 ** powers[:: int(np.ceil(len(powers) / at_most))]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:.2g} M" if value > 1e4 else f"{value:.3g}"))
+    axis.set_minor_locator(NullLocator())
