@@ -6,7 +6,7 @@ Overrides methods of `trl.GRPOTrainer`, always through `super()`:
 - `_generate_and_score_completions` replaces `advantages` (B,) by the credit map (B, T), before TRL
   shuffles rows into micro-batches;
 - `_get_per_token_logps_and_entropies` knows its phase: old log-probs that the rollout engine kept
-  cost no forward; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
+  cost no forward, unless it computes in bfloat16; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
 - there, too, prompts are forwarded once for all their completions (`harness.passes`);
 - `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators;
 - a loss or gradient that is not finite is an error: TRL would train on;
@@ -262,7 +262,9 @@ class CreditGRPOTrainer(GRPOTrainer):
             self._record(counts)
         window = self.args.steps_per_generation * self.num_iterations
         off_policy = self.args.gradient_accumulation_steps % window != 0
-        self._old_logps_next = self.engine is not None and off_policy
+        # in bfloat16 decoding and the loss's pass differ by some hundredths, and so would every ratio from 1
+        exact = self.engine is not None and not self.engine.autocast and self.model.dtype.itemsize >= 4
+        self._old_logps_next = exact and off_policy
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output

@@ -400,7 +400,7 @@ def test_a_method_that_copies_the_policy_refuses_adapters_with_what_to_do(config
         run(cfg)
 
 
-def test_in_bfloat16_old_and_new_log_probs_agree_to_its_precision(configured, monkeypatch):
+def test_in_bfloat16_the_first_update_begins_at_ratio_one(configured, monkeypatch):
     """Two updates a batch, of which the first begins with the weights that have sampled it."""
     differences = []
     compute = GRPOTrainer._compute_loss
@@ -421,7 +421,7 @@ def test_in_bfloat16_old_and_new_log_probs_agree_to_its_precision(configured, mo
     run(cfg)
     directory = run_dir(cfg)
     assert json.loads((directory / "env.json").read_text())["autocast"] == "bfloat16"
-    assert len(differences) == 4 and 0 < max(differences) < 0.1  # of logits up to 8, eight bits
+    assert len(differences) == 4 and max(differences) < 1e-3  # the engine's log-probs would be off by up to 0.06
 
 
 def test_a_run_is_not_taken_up_on_other_rows_or_in_another_precision(configured, monkeypatch):
