@@ -5,8 +5,8 @@ Overrides methods of `trl.GRPOTrainer`, always through `super()`:
 - `_calculate_rewards` keeps the raw rewards in float64 (TRL's tensor is float32 and sums NaN away);
 - `_generate_and_score_completions` replaces `advantages` (B,) by the credit map (B, T), before TRL
   shuffles rows into micro-batches;
-- `_get_per_token_logps_and_entropies` knows its phase: old log-probs that the rollout engine kept
-  cost no forward, unless it computes in bfloat16; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
+- `_get_per_token_logps_and_entropies` knows its phase: old log-probs that the rollout engine kept cost no
+  forward, but in bfloat16; in the loss a live weighting sees the current ones, and a surrogate may change the ratio;
 - there, too, prompts are forwarded once for all their completions (`harness.passes`);
 - `_compute_loss` leaves out rows that cannot contribute to the gradient and keeps the denominators;
 - a loss or gradient that is not finite is an error: TRL would train on;
