@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from harness.compare.__main__ import main as compare
 from harness.compare.load import load
 from harness.config import run_dir
 from harness.curve import LearningCurve
@@ -17,6 +18,7 @@ from harness.errors import RunFailed, Unrecorded
 from harness.records import Records
 from harness.run import run
 from tests.faults.conftest import compose, numbers, runs
+from tests.harness.compare.conftest import Tree
 
 
 @contextlib.contextmanager
@@ -57,6 +59,30 @@ def test_a_read_only_folder(nursery, sweep, tmp_path):
         code, out = nursery.run(sweep, tmp_path)
     assert code == 1 and "Read-only file system" in out and "Traceback" not in out, out
     assert "harness: " in out and "2 not finished" in out
+
+
+def test_a_comparison_on_a_full_and_on_a_read_only_disk(tmp_path, capsys):
+    tree = Tree(tmp_path / "results" / "demo")
+    tree.sweep({"lampo": [0.02, 0.05]})
+    with mounted(tmp_path / "out", "size=32m") as disk:
+        command = [f"runs={tree.root}", f"out={disk}"]
+        assert compare(command) == 0
+        before = {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()}
+        tree.run("delta")
+        takes = sum(map(len, before.values()))
+        for left in (0, takes // 2, takes * 9 // 10):  # too little for the first file, for half, for the last ones
+            filler = disk / "filler"
+            filler.write_bytes(b"0" * (shutil.disk_usage(disk).free - left))
+            capsys.readouterr()
+            assert compare(command) == 2
+            assert "No space left on device" in (said := capsys.readouterr().err) and said.startswith("harness.compare")
+            filler.unlink()
+            assert {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()} == before
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert compare(command) == 2 and "Read-only file system" in capsys.readouterr().err
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        assert compare(command) == 0
+        assert (disk / "comparison.csv").read_bytes() != before[disk / "comparison.csv"]
 
 
 @pytest.fixture
