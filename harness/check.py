@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import Field, fields, is_dataclass
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -13,7 +12,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config import Config, flatten
+from harness.config import Config, flatten, run_dir
 from harness.errors import ConfigError, nearest
 from harness.sandbox import SandboxError
 
@@ -86,6 +85,7 @@ def check(cfg: DictConfig) -> None:
         if missing := OmegaConf.missing_keys(given):
             raise ConfigError(f"{', '.join(sorted(missing))} has no value: set it here or in its file.")
         OmegaConf.resolve(given)
+        cfg.get("label")  # only the whole configuration knows it
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}.") from error
     if cfg.evaluation.max_tokens is not None and cfg.evaluation.max_tokens < 1:
@@ -217,16 +217,25 @@ def _places(cfg: DictConfig) -> None:
     for key in ("experiment_name", "label"):
         if not re.fullmatch(r"\w[\w.+-]*", cfg[key]):
             raise ConfigError(f"{key}={cfg[key]} names a folder: use letters, digits, '_', '.', '+', '-'.")
-    if not cfg.results_dir or Path(cfg.results_dir).is_file():
+    if not cfg.results_dir:
         raise ConfigError(f"results_dir={cfg.results_dir!r} must name a folder.")
+    try:
+        run_dir(cfg).stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a file in the way, a name too long, a NUL in it
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{str(run_dir(cfg).parent)!r:.80} must name a folder: {why}.") from error
 
 
 def check_keys(node: DictConfig, where: str) -> None:
     """Compare the keys of a part, and the types of plain values, with the parameters of its `_target_`."""
     if "_target_" not in node:
         raise ConfigError(f"{where} has no _target_: name the class or function it stands for.")
-    target = get_object(node["_target_"])
-    parameters = signature(target).parameters
+    try:
+        parameters = signature(get_object(node["_target_"])).parameters
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # not there, or not to be called
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for key, value in node.items():

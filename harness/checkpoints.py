@@ -7,16 +7,34 @@ knows nothing, and weights under other names keep their base values. Here that i
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerState
 
 # Pickles that are read with `weights_only=True`, which calls nothing but torch's own constructors.
 STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 ARGUMENTS = "training_args.bin"  # written by the trainer and read by nobody here
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
 INDEX = "model.safetensors.index.json"
+LOADERS = ("_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_rng_state")  # of the trainer
+
+
+def blaming(folder: Path, load: Callable[..., Any]) -> Callable[..., Any]:
+    """`load`, whose failure is the checkpoint's, and no other is: the error says what to delete."""
+
+    def loaded(*arguments: Any, **named: Any) -> Any:
+        try:
+            return load(*arguments, **named)
+        except Exception as error:
+            raise ValueError(
+                f"{folder} cannot be taken up ({type(error).__name__}: {' '.join(str(error).split()):.500}): delete it "
+                f"to go on from the one before or from the start, or {folder.parents[1]} to make the run anew"
+            ).with_traceback(error.__traceback__) from None
+
+    return loaded
 
 
 def check_checkpoint(folder: Path, updates: int, model: PreTrainedModel) -> None:
@@ -24,6 +42,7 @@ def check_checkpoint(folder: Path, updates: int, model: PreTrainedModel) -> None
     state = json.loads((folder / "trainer_state.json").read_text())
     if not isinstance(state, dict) or state.get("global_step") != updates:
         raise ValueError(f"trainer_state.json does not say global_step {updates}")
+    TrainerState(**state)  # as the trainer will read it
     if pickled := sorted(p.name for p in folder.glob("*.bin") if p.name != ARGUMENTS):
         raise ValueError(f"it holds {pickled[0]}, a pickle: only safetensors weights are read")
     for name in STATES:

@@ -233,7 +233,10 @@ class LearningCurve(TrainerCallback):
             return " left"
         runs, began = int(os.environ["HARNESS_RUNS"]), float(os.environ["HARNESS_STARTED"])
         statuses = Path(self.cfg.results_dir).glob("*/*/seed-*/STATUS")
-        done = sum(s.stat().st_mtime >= began and s.read_text().startswith("done") for s in statuses)
+        try:
+            done = sum(s.stat().st_mtime >= began and s.read_bytes().startswith(b"done") for s in statuses)
+        except OSError:  # of a run that was deleted in this moment
+            return " left in this run"
         rest = max(left, (runs - done) * (elapsed + left) / effective_n_jobs(self.cfg.n_jobs) - elapsed)
         return f" left in this run; {done} of {runs} runs done, about {math.ceil(rest / 60)} min left"
 

@@ -48,7 +48,7 @@ class Records:
     def status(self) -> str | None:
         """`running`, `done`, `failed: why`, or None where no run was started."""
         path = self.directory / "STATUS"
-        return path.read_text().strip() if path.exists() else None
+        return path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else None
 
     def set_status(self, status: str) -> None:
         """Replace the one line of STATUS."""
@@ -184,14 +184,14 @@ class Records:
     def replace(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""
         temporary = self.directory / f".{name}.new"
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a cause may hold half a character
         os.replace(temporary, self.directory / name)
 
 
 def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 

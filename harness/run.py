@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
-from harness.checkpoints import check_checkpoint
+from harness.checkpoints import LOADERS, blaming, check_checkpoint
 from harness.config import refuse_other, run_dir
 from harness.curve import LearningCurve
 from harness.deltas import KeptDeltas
@@ -117,7 +117,9 @@ def _run(cfg: DictConfig, records: Records) -> None:
     updates, folder = checkpoint or (0, None)
     try:
         if folder:
-            check_checkpoint(folder, updates, trainer.model)
+            blaming(folder, check_checkpoint)(folder, updates, trainer.model)
+            for name in LOADERS:
+                setattr(trainer, name, blaming(folder, getattr(trainer, name)))
         if cfg.trainer.deltas_every:
             deltas = KeptDeltas(records.directory, policy.model, cfg.trainer.deltas_every, args.max_steps)
             print(deltas.size(), flush=True)
@@ -128,14 +130,10 @@ def _run(cfg: DictConfig, records: Records) -> None:
             trainer.train(resume_from_checkpoint=str(folder) if folder else None)
         else:  # only the last evaluation is missing
             trainer._load_from_checkpoint(str(folder))
+            trainer.state.global_step, curve.during = updates, "end point"
         curve.finish()
         records.set_status(DONE)
     except (Exception, SystemExit) as error:
-        if folder and curve.during == "loading":
-            error = ValueError(
-                f"{folder} cannot be taken up ({type(error).__name__}: {' '.join(str(error).split()):.500}): delete it "
-                f"to go on from the one before or from the start, or {records.directory} to make the run anew"
-            ).with_traceback(error.__traceback__)
         set_scene(error, trainer, curve, judge, str(folder) if folder else None)
         raise error
 

@@ -81,7 +81,7 @@ def _different(cfgs: list[DictConfig], group: str) -> list[DictConfig]:
 def status(run: Path) -> str:
     """Return what a run's STATUS says: running, done, failed: why; or "not started"."""
     path = run / "STATUS"
-    return path.read_text().strip() if path.exists() else "not started"
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else "not started"
 
 
 def summary(cfgs: list[DictConfig], before: list[str]) -> tuple[str, bool]:

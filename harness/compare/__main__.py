@@ -49,7 +49,7 @@ Examples:
     python -m harness.compare runs=results/sweep 'allow=[code,incomplete]'
     python -m harness.compare runs=results/rates tuned=[trainer.learning_rate]
 
-Exit code: 0 if a table was made, also one with holes (they are listed); 2 if nothing could be compared.
+Exit code: 0 if a table was made, also one with holes (they are listed); 2 if nothing could be compared or written.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tuple(options.tuned),
         )
         found = report.write(roots, Path(options.out or roots[0]), question)
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         print(f"harness.compare: {error}", file=sys.stderr)
         return 2
     for hole in found.holes:

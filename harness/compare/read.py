@@ -16,31 +16,24 @@ from typing import Any
 
 import numpy as np
 
+from harness.compare.lines import RecordError, check_fields, is_a, read_lines, read_text
 from harness.plaindata import NotYaml, is_finite, load_yaml
 
 ALL = "all"  # the domain that is the unweighted mean over domains
 
 EVAL_FIELDS: dict[str, type] = {
     "step": int, "split": str, "mode": str, "temperature": float, "domain": str, "samples": int, "avg": float,
-    "errors": float, "train_tokens": float, "train_seconds": float, "problems_hash": str, "eval_seed": int,
+    "problems": int, "errors": float, "train_tokens": float, "train_seconds": float, "problems_hash": str,
+    "eval_seed": int,
 }  # fmt: skip
 METRIC_FIELDS: dict[str, type] = {"step": int, "tokens": float, "seconds": float}
 SAMPLE_FIELDS: dict[str, type] = {"domain": str, "problem": str, "mode": str}
 ENV_FIELDS = ("command", "commit", "common_random_numbers", "policy_hash")
 ENV_TYPES = {"command": (str, list), "versions": (dict,), "resumed": (list,), "code": (dict,)}
-JSON_TYPES: dict[type, frozenset[type]] = {
-    int: frozenset({int}),
-    float: frozenset({int, float}),
-    str: frozenset({str}),
-}
 BASE_MODES = ("sampled", "greedy", "best")  # of the evaluations before training
 
 # column name -> its values in the order of the lines: float64 (null is NaN), int64, or any objects
 Columns = dict[str, np.ndarray]
-
-
-class RecordError(Exception):
-    """A record file is missing or damaged; the message names file and line."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +76,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_text(path: Path) -> str:
-    if not path.is_file():
-        raise RecordError(f"{path.name} is missing")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{path.name} is not text: byte {error.start} is no UTF-8") from error
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     try:
         tree = load_yaml(read_text(folder / "config.yaml"))
@@ -104,7 +88,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if key not in config:
             raise RecordError(f"config.yaml has no {key}")
     for key in ("trainer.steps", "evaluation.every"):
-        if not _is(config[key], int) or config[key] < 1:
+        if not is_a(config[key], int) or config[key] < 1:
             raise RecordError(f"config.yaml: {key} is {config[key]!r}, expected a positive int")
     if not isinstance(tuned := config.get("tuned", []), list) or not all(isinstance(key, str) for key in tuned):
         raise RecordError(f"config.yaml: tuned is {tuned!r}, expected a list of keys")
@@ -117,63 +101,6 @@ def curve_steps(config: Mapping[str, Any]) -> list[int]:
     """The steps at which a finished run of this configuration has measured its learning curve."""
     last = config["trainer.steps"]
     return sorted({*range(0, last, config["evaluation.every"]), last})
-
-
-def read_lines(path: Path, fields: Mapping[str, type], cut: bool = False) -> list[dict[str, Any]]:
-    """The lines of a .jsonl file, one JSON object each, with `fields` of these types.
-
-    cut: a last line that is no JSON is left out (the run was stopped while it wrote).
-    """
-    texts = read_text(path).splitlines()
-    try:  # one call for the whole file; only where that fails are the lines looked at one by one
-        lines = json.loads(f"[{','.join(texts)}]")
-    except (ValueError, RecursionError):
-        lines = []
-    if len(lines) != len(texts) or not all(isinstance(line, dict) for line in lines):
-        lines = _one_by_one(path, texts, cut)
-    if not lines:
-        raise RecordError(f"{path.name} is empty")
-    if not all(_column_is(lines, field, kind) for field, kind in fields.items()):
-        _raise_first(path, lines, fields)
-    for number, line in enumerate(lines, start=1) if "avg" in fields else ():
-        if not 0 <= line["avg"] <= 1:
-            raise RecordError(
-                f"{path.name} line {number}: avg is {line['avg']!r}, expected an accuracy between 0 and 1"
-            )
-    return lines
-
-
-def _one_by_one(path: Path, texts: Sequence[str], cut: bool) -> list[dict[str, Any]]:
-    lines = []
-    for number, text in enumerate(texts, start=1):
-        where = f"{path.name} line {number}"
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            if cut and number == len(texts):
-                break
-            raise RecordError(f"{where} is not JSON (cut short?)") from error
-        if not isinstance(line, dict):
-            raise RecordError(f"{where} is not a JSON object")
-        lines.append(line)
-    return lines
-
-
-def _column_is(lines: Sequence[Mapping[str, Any]], field: str, kind: type) -> bool:
-    values = [line.get(field) for line in lines]
-    return {*map(type, values)} <= JSON_TYPES[kind] and (kind is str or all(map(is_finite, values)))
-
-
-def _raise_first(path: Path, lines: Sequence[Mapping[str, Any]], fields: Mapping[str, type]) -> None:
-    for (number, line), (name, kind) in itertools.product(enumerate(lines, start=1), fields.items()):
-        if not _is(line.get(name), kind):
-            raise RecordError(
-                f"{path.name} line {number}: {name} is {line.get(name)!r}, expected a finite {kind.__name__}"
-            )
-
-
-def _is(value: Any, kind: type) -> bool:
-    return type(value) in JSON_TYPES[kind] and (kind is str or is_finite(value))
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Columns:
@@ -220,27 +147,31 @@ def read_run(
     """
     env, last = read_env(folder), config["trainer.steps"]
     lines = read_lines(folder / "evals.jsonl", EVAL_FIELDS, cut=bool(partial))
+    check_fields("evals.jsonl", lines)
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(shares := line.get("pass", {}), dict) or not all(map(str.isdecimal, shares)):
+            raise RecordError(f"evals.jsonl line {number}: pass is {shares!r:.60}, expected shares by samples")
     seen = _evaluations(lines)
-    expected = [(0, "test", mode) for mode in BASE_MODES]
+    expected = [(0, "test", mode, None) for mode in BASE_MODES]
     if partial:
-        expected += [(0, "curve", "sampled")]
+        expected += [(0, "curve", "sampled", None)]
     else:
-        expected += [(last, "test", "sampled"), (last, "test", "greedy")]
-        expected += [(step, "curve", "sampled") for step in curve_steps(config)]
+        expected += [(last, "test", "sampled", None), (last, "test", "greedy", None)]
+        expected += [(step, "curve", "sampled", None) for step in curve_steps(config)]
+        expected += [(*evaluation, temperature) for *evaluation, _, temperature in seen]  # of one domain: of each
     domains = sorted({ALL} | {line["domain"] for line in lines})
-    for (step, split, mode), domain in itertools.product(expected, domains):
-        if (step, split, mode, domain, None) not in seen:
-            raise RecordError(
-                f"evals.jsonl has no {split}/{mode} evaluation of domain {domain} at step {step}"
-            )
+    for (step, split, mode, temperature), domain in itertools.product(expected, domains):
+        if (step, split, mode, domain, temperature) not in seen:
+            raise RecordError(f"evals.jsonl has no {split}/{mode} evaluation of domain {domain} at step {step}")
     metrics = _metrics(folder / "metrics.jsonl", last, bool(partial))
     marks: dict[str, set[tuple[str, str, int]]] = {}
     for line in lines:
         marks.setdefault(line["split"], set()).add((line["domain"], line["problems_hash"], line["eval_seed"]))
     splits = {split: tuple(sorted(own)) for split, own in sorted(marks.items())}
-    path = folder / "samples.jsonl"  # one that is not there says nothing; one that is damaged makes a hole
-    kept = not partial and path.is_file() and path.stat().st_size > 0
-    items = read_items(folder) if kept else {}
+    # one that is not there says nothing; one that is damaged makes a hole
+    kept = not partial and (folder / "samples.jsonl").is_file()
+    ends = [line for line in lines if (line["step"], line["split"]) == (last, "test") and line["domain"] != ALL]
+    items = read_items(folder, {(line["domain"], line["mode"]): line for line in ends}) if kept else {}
     return Run(label, seed, folder, config, env, splits, items, partial), _columns(lines), metrics
 
 
@@ -258,15 +189,13 @@ def _evaluations(lines: Sequence[Mapping[str, Any]]) -> Collection[tuple]:
 
 def _metrics(path: Path, last: int, partial: bool) -> Columns:
     if partial and (not path.is_file() or not path.stat().st_size):  # stopped before the first step ended
-        return {
-            "step": np.zeros(0, np.int64),
-            **{name: np.zeros(0) for name in METRIC_FIELDS if name != "step"},
-        }
-    columns = _columns(read_lines(path, METRIC_FIELDS, cut=partial))
+        return {"step": np.zeros(0, np.int64), **{name: np.zeros(0) for name in METRIC_FIELDS if name != "step"}}
+    lines = read_lines(path, METRIC_FIELDS, cut=partial)
+    check_fields(path.name, lines)
+    columns = _columns(lines)
     steps = columns["step"]
-    if not np.array_equal(steps, np.arange(1, len(steps) + 1)) or not (
-        len(steps) <= last if partial else len(steps) == last
-    ):
+    whole = len(steps) <= last if partial else len(steps) == last
+    if not whole or not np.array_equal(steps, np.arange(1, len(steps) + 1)):
         raise RecordError(f"metrics.jsonl does not hold the steps 1 to {last}, one line each")
     for name, values in columns.items():
         kinds = {type(value) for value in values} if values.dtype == object else set()
@@ -275,25 +204,39 @@ def _metrics(path: Path, last: int, partial: bool) -> Columns:
     return columns
 
 
-def read_items(folder: Path) -> dict[tuple[str, str], Items]:
+def read_items(
+    folder: Path, ends: Mapping[tuple[str, str], Mapping[str, Any]] | None = None
+) -> dict[tuple[str, str], Items]:
     """(domain, mode) -> counts per test problem from samples.jsonl.
 
     A completion whose verdict is null (a verifier error) is not judged and counts nowhere. No texts are kept.
+    ends: (domain, mode) -> the line of evals.jsonl that counts these completions: a file that ends early on a whole
+    line shows in it.
     """
     counts: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for number, line in enumerate(read_lines(folder / "samples.jsonl", SAMPLE_FIELDS), start=1):
-        own = counts[line["domain"], line["mode"]].setdefault(line["problem"], [0, 0])
-        if (verdict := line.get("correct")) is not None:
+        own = counts[line["domain"], line["mode"]].setdefault(line["problem"], [0, 0, 0])
+        own[2] += 1
+        if (verdict := line.get("correct", "missing")) is not None:
             if not isinstance(verdict, bool):
-                raise RecordError(
-                    f"samples.jsonl line {number}: correct is {verdict!r}, expected true, false or null"
-                )
+                raise RecordError(f"samples.jsonl line {number}: correct is {verdict!r}, expected true, false or null")
             own[0] += 1
             own[1] += verdict
+    asked: dict[str, Collection[str]] = {}
+    for domain, mode in sorted(counts.keys() | ends.keys()) if ends is not None else ():
+        told, own = ends.get((domain, mode), {"problems": 0, "samples": 0}), counts.get((domain, mode), {})
+        sizes = [size for *_, size in own.values()]
+        if len(sizes) != told["problems"] or {*sizes} - {told["samples"]}:
+            raise RecordError(
+                f"samples.jsonl has {sum(sizes)} {mode} completions of {len(sizes)} problems of domain {domain}; "
+                f"evals.jsonl says {told['problems']} problems, {told['samples']} of each"
+            )
+        if sizes and asked.setdefault(domain, own.keys()) != own.keys():
+            raise RecordError(f"samples.jsonl: the {mode} problems of domain {domain} are not those of other modes")
     return {key: _items(counts[key]) for key in sorted(counts)}
 
 
 def _items(counts: Mapping[str, Sequence[int]]) -> Items:
     problems = sorted(counts)
-    n, correct = np.array([counts[problem] for problem in problems], dtype=np.int64).T
+    n, correct, _ = np.array([counts[problem] for problem in problems], dtype=np.int64).T
     return Items(np.array(problems), n, correct)

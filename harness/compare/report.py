@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -31,10 +33,7 @@ PLACES = {
     "pass_at_k": "pass@k", "tokens_to_threshold": "Tokens to the threshold", "stability": "Stability",
     "performance_profile": "Performance profile", "credit_heatmap": "Credit of one completion",
 }  # fmt: skip
-SWITCHED = (
-    "learning_curves_tokens",
-    "learning_curves_seconds",
-)  # in HTML only, which shows one axis at a time
+SWITCHED = ("learning_curves_tokens", "learning_curves_seconds")  # in HTML only, which shows one axis at a time
 OVERVIEW = "learning_curves"  # all axes side by side: where there is no switch
 
 
@@ -67,11 +66,25 @@ class Report:
 
 
 def write(roots: Path | Sequence[Path], out: Path, question: Question) -> Report:
-    """Reads `roots` and writes pages, tables/ and figures/ to `out`; UsageError if nothing compares."""
+    """Reads `roots` and writes pages, tables/ and figures/ to `out`; UsageError if nothing compares.
+
+    All is written beside first and then moved: a full disk leaves the older pages as they were.
+    """
     found = find(roots, question)
     square = two_by_two(found, question.factors)
-    for folder in (out, out / "tables", out / "figures"):
-        folder.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".comparison-", dir=out) as beside:
+        new = _written(found, square, question, Path(beside))
+        files = [out / path.relative_to(beside) for path in new]
+        for path, target in zip(new, files, strict=True):
+            target.parent.mkdir(exist_ok=True)
+            os.replace(path, target)
+    return Report(summary(found, square), files, found.records.holes)
+
+
+def _written(found: Findings, square: TwoByTwos | None, question: Question, out: Path) -> list[Path]:
+    for folder in (out / "tables", out / "figures"):
+        folder.mkdir()
     with plots.drawing(found, out / "figures") as drawn:  # beside the tables
         made, drill = tables_of(found, square), gather(found)
         figures = drawn()
@@ -81,10 +94,8 @@ def write(roots: Path | Sequence[Path], out: Path, question: Question) -> Report
     pages[1].write_text(page(contents(found, question, sections, square, drill)), encoding="utf-8")
     tidy = pd.concat([scores.base_rows(found.base), found.rows], ignore_index=True)
     tidy.to_csv(pages[2], index=False, float_format="%.6g", lineterminator="\n")
-    written = [
-        path for section in sections for table in section.tables for path in table.write(out / "tables")
-    ]
-    return Report(summary(found, square), [*pages, *written, *figures], found.records.holes)
+    written = [path for section in sections for table in section.tables for path in table.write(out / "tables")]
+    return [*pages, *written, *figures]
 
 
 def find(roots: Path | Sequence[Path], question: Question) -> Findings:
@@ -146,9 +157,7 @@ def tables_of(found: Findings, square: TwoByTwos | None) -> dict[str, list[Table
 def arrange(made: Mapping[str, list[Table]], figures: Sequence[Path]) -> list[Section]:
     """The sections of the page; those with neither table nor figure are left out."""
     vectors = [path for path in figures if path.suffix == ".svg"]
-    placed = {
-        title: [path for path in vectors if path.stem.startswith(stem)] for stem, title in PLACES.items()
-    }
+    placed = {title: [path for path in vectors if path.stem.startswith(stem)] for stem, title in PLACES.items()}
     sections = [Section(title, _notes(own), own, placed.get(title, [])) for title, own in made.items()]
     return [section for section in sections if section.figures or any(_shown(t) for t in section.tables)]
 
@@ -193,12 +202,8 @@ def control(found: Findings) -> str:
     in AULC.
     """
     name, records = found.name(found.baseline), found.records
-    methods = {
-        label: records.runs[label, records.seeds(label)[0]].config["method.name"] for label in found.labels
-    }
-    oracles = {
-        label: found.cell(label, ALL, AULC) for label in found.labels[1:] if methods[label] == "oracle"
-    }
+    methods = {label: records.runs[label, records.seeds(label)[0]].config["method.name"] for label in found.labels}
+    oracles = {label: found.cell(label, ALL, AULC) for label in found.labels[1:] if methods[label] == "oracle"}
     if not oracles:
         return (
             "**No positive control.** No finished run that stands in these tables has oracle credit beside the "
@@ -239,9 +244,7 @@ def summary(found: Findings, square: TwoByTwos | None = None) -> str:
     return "\n\n".join(parts)
 
 
-def compose(
-    found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None
-) -> str:
+def compose(found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None) -> str:
     """The whole page as markdown."""
     title = f"# {found.records.name}: every method against {found.name(found.baseline)}"
     parts = [title, summary(found, square)]
@@ -263,11 +266,7 @@ def compose(
 
 
 def contents(
-    found: Findings,
-    question: Question,
-    sections: Sequence[Section],
-    square: TwoByTwos | None,
-    drill: Drill,
+    found: Findings, question: Question, sections: Sequence[Section], square: TwoByTwos | None, drill: Drill
 ) -> Content:
     """What comparison.html is made of."""
     holes = found.records.holes

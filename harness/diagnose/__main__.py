@@ -54,6 +54,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.check import check, check_parts
 from harness.compose import composer
 from harness.diagnose import report
+from harness.diagnose.kept import read_config
 from harness.diagnose.look import Sizes, begin, measure
 from harness.errors import ConfigError, RunFailed
 from harness.evaluation import BadVerdict, TooManyVerifierErrors
@@ -131,7 +132,7 @@ def refuse_seen(options: Options, seed: int) -> None:
     """Raise ConfigError if the checkpoint's run was trained on one of the seeds: on these very problems."""
     path = Path(options.checkpoint or "", "..", "..", "config.yaml").resolve()
     if options.checkpoint and path.is_file():
-        own = OmegaConf.load(path).get("seed")
+        own = read_config(path).get("seed")
         if own in range(seed, seed + options.seeds):
             raise ConfigError(
                 f"checkpoint={options.checkpoint} was trained on seed {own}, whose problems it would be diagnosed on: "

@@ -18,6 +18,8 @@ harness/diagnose/trajectory.py and nulls.py (RELEX, arXiv:2605.21468).
     evaluate=true     false: leave out the evaluations, one after the other of the six policies of each run
     split=test        problems of the evaluation: test, curve or validation, as many as the run's evaluation.* says
     out=FOLDER        default: <run>/geometry, of several runs <results_dir>/geometry/<digits>
+    trust=[NAME,...]  functions and classes of your own that a run's config.yaml names for its policy or suite: what
+                      conf/ does not name is called only if it is named here
 
 Writes to the folder: geometry.md, geometry.csv, cosines.csv (several runs), evaluation.csv, and the figures
 coefficients and explained (.png, .svg, .csv). In memory is a part of one tensor at a time, and the policy. Exit codes:
@@ -31,7 +33,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ class Options:
     evaluate: bool = True
     split: str = "test"
     out: str | None = None
+    trust: list[str] = field(default_factory=list)
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -220,7 +223,7 @@ def measured(options: Options, command: str) -> tuple[Path, list[Path], str]:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing` is deprecated", category=FutureWarning)
-    runs = [read(Path(path)) for path in options.run]
+    runs = [read(Path(path), options.trust) for path in options.run]
     check_same(runs)
     torch.set_num_threads(runs[0].cfg.trainer.threads)
     policy = base_policy(runs[0])

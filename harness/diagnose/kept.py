@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from torch import Tensor
 
+from harness.config import CONF
 from harness.deltas import FOLDER
 from harness.diagnose.trajectory import gram
 from harness.errors import ConfigError
+from harness.plaindata import load_yaml
 
 ELEMENTS = 2**24  # of all rows together in memory at a time
+NAMING = ("_target_", "package", "hub")  # keys of a policy or suite that name what is called, or what is loaded
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,20 @@ class KeptRun:
         }
 
 
-def read(folder: Path) -> KeptRun:
-    """Raises ConfigError where the folder is no run or lacks changes of the weights."""
+def read(folder: Path, trust: Collection[str] = ()) -> KeptRun:
+    """Raises ConfigError where the folder is no run or lacks changes of the weights, and where the policy or suite of
+    its configuration names what neither conf/ nor `trust` does.
+    """
     if not (folder / "config.yaml").is_file() or not (folder / "env.json").is_file():
         raise ConfigError(f"{folder} is no run: give a folder with config.yaml, results/<experiment>/<label>/seed-<n>")
-    cfg = OmegaConf.load(folder / "config.yaml")
+    tree = read_config(folder / "config.yaml")
+    if not all(isinstance(tree.get(group), dict) for group in ("policy", "suite", "trainer")):
+        raise ConfigError(f"{folder / 'config.yaml'} is damaged: it lacks policy, suite or trainer")
+    try:
+        refuse_calls([tree["policy"], tree["suite"]], folder, {*named_by_conf(), *trust})
+    except RecursionError as error:  # an alias inside of what it stands for
+        raise ConfigError(f"{folder / 'config.yaml'} is damaged: it holds itself") from error
+    cfg = OmegaConf.create(tree)
     every = cfg.trainer.get("deltas_every", 0)
     if not every:
         raise ConfigError(
@@ -91,6 +105,43 @@ def read(folder: Path) -> KeptRun:
         raise ConfigError(f"{folder}: its changes of the weights begin from different weights: train it anew")
     policy = json.loads((folder / "env.json").read_text(encoding="utf-8"))["policy_hash"]
     return KeptRun(folder, cfg, updates, files, shapes, (policy, bases.pop()))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A run's config.yaml as plain data. Raises ConfigError where it is damaged."""
+    try:
+        tree = load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} is damaged: it holds no mapping")
+    return tree
+
+
+def refuse_calls(node: Any, folder: Path, allowed: Collection[str]) -> None:
+    """Raise ConfigError where a configuration could have something called, or loaded, that `allowed` does not name.
+
+    An interpolation could make a `_target_` when it is resolved; what runs write is resolved already.
+    """
+    if isinstance(node, str) and "${" in node:
+        raise ConfigError(f"{folder}: config.yaml holds an interpolation, {node:.80}, which no run writes")
+    if not isinstance(node, dict | list):
+        return
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        named = key in NAMING and value is not None or (key, value) == ("sandbox", "unsafe")
+        if named and str(value) not in allowed:
+            raise ConfigError(
+                f"{folder}: config.yaml says {key}: {value!r:.80}, which conf/ does not: if you trust it, add "
+                f"'trust=[{value!s:.80}]'"
+            )
+        refuse_calls(value, folder, allowed)
+
+
+def named_by_conf() -> set[str]:
+    """What the policies and suites of conf/ name under the keys of `NAMING`."""
+    files = [path for group in ("policy", "suite") for path in (CONF / group).rglob("*.yaml")]
+    line = re.compile(rf"^\s*(?:{'|'.join(NAMING)}): (\S+)", re.MULTILINE)
+    return {name for path in files for name in line.findall(path.read_text(encoding="utf-8"))}
 
 
 def directions(runs: Sequence[KeptRun], weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""A suite whose verdicts need a process of their own."""
+"""A suite whose verdicts need a process of their own, and a call that leaves a trace."""
+
+from pathlib import Path
 
 from harness.suites import Problem, Verdict
 from harness.verifiers.workers import shared_pool
@@ -11,3 +13,8 @@ class CheckedSuite(EasySuite):
     def verify(self, problem: Problem, completion: str) -> Verdict:
         assert shared_pool(1, 2048, 5.0).ask([("x", "x")]) == ["right"]
         return super().verify(problem, completion)
+
+
+def executed(**_) -> None:
+    """What no file in results/ may have called."""
+    Path("executed").mkdir(exist_ok=True)

@@ -2,18 +2,23 @@
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
 
+from harness.compare.__main__ import main as compare
 from harness.compare.load import load
 from harness.config import run_dir
+from harness.curve import LearningCurve
+from harness.deltas import KeptDeltas
 from harness.errors import RunFailed, Unrecorded
 from harness.records import Records
 from harness.run import run
 from tests.faults.conftest import compose, numbers, runs
+from tests.harness.compare.conftest import Tree
 
 
 @contextlib.contextmanager
@@ -56,16 +61,40 @@ def test_a_read_only_folder(nursery, sweep, tmp_path):
     assert "harness: " in out and "2 not finished" in out
 
 
+def test_a_comparison_on_a_full_and_on_a_read_only_disk(tmp_path, capsys):
+    tree = Tree(tmp_path / "results" / "demo")
+    tree.sweep({"lampo": [0.02, 0.05]})
+    with mounted(tmp_path / "out", "size=32m") as disk:
+        command = [f"runs={tree.root}", f"out={disk}"]
+        assert compare(command) == 0
+        before = {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()}
+        tree.run("delta")
+        takes = sum(map(len, before.values()))
+        for left in (0, takes // 2, takes * 9 // 10):  # too little for the first file, for half, for the last ones
+            filler = disk / "filler"
+            filler.write_bytes(b"0" * (shutil.disk_usage(disk).free - left))
+            capsys.readouterr()
+            assert compare(command) == 2
+            assert "No space left on device" in (said := capsys.readouterr().err) and said.startswith("harness.compare")
+            filler.unlink()
+            assert {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()} == before
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert compare(command) == 2 and "Read-only file system" in capsys.readouterr().err
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        assert compare(command) == 0
+        assert (disk / "comparison.csv").read_bytes() != before[disk / "comparison.csv"]
+
+
 @pytest.fixture
 def cfg(small, tmp_path):
     return compose(small, tmp_path / "results")
 
 
-def no_space(*_):
+def no_space(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_run_that_cannot_even_write_its_status_says_so_to_the_sweep(cfg, monkeypatch):
+def test_a_run_that_cannot_even_write_its_status_says_so_to_the_sweep(cfg, monkeypatch, whole_run):
     with monkeypatch.context() as patch:
         patch.setattr(Records, "append", lambda *_: patch.setattr(Records, "replace", no_space) or no_space())
         with pytest.raises(Unrecorded) as caught:
@@ -75,7 +104,7 @@ def test_a_run_that_cannot_even_write_its_status_says_so_to_the_sweep(cfg, monke
     )
     assert Records(run_dir(cfg)).status == "running"  # what `compare` shows as a hole
     run(cfg)
-    assert Records(run_dir(cfg)).status == "done"
+    assert read(run_dir(cfg)) == whole_run
 
 
 def test_a_folder_that_cannot_be_made(cfg, tmp_path):
@@ -165,6 +194,49 @@ def test_a_checkpoint_that_is_damaged_or_of_another_version(cfg, stopped, damage
     ):
         run(cfg)
     assert Records(run_dir(cfg)).status.startswith("failed: ")
+
+
+def failing(original, when, error):
+    """`original`, which raises `error` where `when` says so of its arguments."""
+
+    def failing(*arguments, **named):
+        if when(*arguments, **named):
+            raise error
+        return original(*arguments, **named)
+
+    return failing
+
+
+def test_a_disk_that_is_full_at_the_end_point_is_not_the_checkpoints_fault(cfg, monkeypatch, whole_run):
+    """After the last step only the end point is missing: whoever deleted this checkpoint would train anew."""
+    for error, raised in ((KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.ENOSPC, "full"), RunFailed)):
+        with monkeypatch.context() as patch:
+            last = failing(Records.append, lambda self, name, lines: name == "samples", error)
+            patch.setattr(Records, "append", last)
+            with pytest.raises(raised) as caught:
+                run(cfg)
+    assert "full" in str(caught.value) and "delete" not in str(caught.value)
+    scene = json.loads((run_dir(cfg) / "failure.json").read_text())
+    assert (scene["during"], scene["update"], scene["rows"]) == ("end point", 6, [])
+    assert scene["resumed_from"].endswith("checkpoint-6")
+    run(cfg)
+    assert read(run_dir(cfg)) == whole_run
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(LearningCurve, "on_train_begin"), (LearningCurve, "start"), (KeptDeltas, "start")]
+)
+def test_what_fails_beside_a_checkpoint_is_not_its_fault(small, stopped, tmp_path, monkeypatch, owner, name):
+    """As a tracker that begins, or what is kept of the weights, may."""
+    cfg = compose([*small, "trainer.deltas_every=1", "trainer.max_grad_norm=2.0"], tmp_path / "results")
+    stopped(cfg)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, no_space)
+        with pytest.raises(RunFailed, match="No space left") as caught:
+            run(cfg)
+    assert "delete" not in str(caught.value)
+    run(cfg)
+    assert Records(run_dir(cfg)).status == "done"
 
 
 def test_without_a_damaged_checkpoint_the_run_starts_anew(cfg, stopped, whole_run):

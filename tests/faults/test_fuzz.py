@@ -1,79 +1,45 @@
-"""Arbitrary input: overrides, record files, completions. What is refused is refused in our own words."""
+"""Arbitrary input: overrides and record files. What is refused is refused in our own words."""
 
 import json
+import re
 import shutil
+from difflib import unified_diff
 from pathlib import Path
-from typing import get_args
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
+from harness.compare import select
 from harness.compare.__main__ import main as compare
 from harness.compare.load import UsageError, load
 from harness.compare.read import RecordError
 from harness.compare.samples import read_samples
-from harness.errors import ConfigError
+from harness.config import refuse_other, run_dir
+from harness.curve import LearningCurve
+from harness.errors import ConfigError, RunFailed
+from harness.plaindata import load_yaml
 from harness.records import Records
-from harness.suites import Problem
-from harness.suites.micro import MicroSuite
-from harness.sweep import plan
-from harness.verifiers.answers import Mode, final_answer
-from harness.verifiers.choice import ChoiceVerifier
-from harness.verifiers.math import MathVerifier
-from harness.verifiers.numeric import NumericVerifier
-from harness.verifiers.programs import extract
-from tests.harness.compare.conftest import Tree
-from tests.harness.conftest import make_policy
+from harness.run import run
+from harness.sweep import check_without_loading, plan, status
+from tests.faults.conftest import compose
+from tests.harness.compare.conftest import HASHES, Tree
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # what fails is short as it is
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 KEYS = [
-    "seed",
-    "trainer.steps",
-    "trainer.extra",
-    "+trainer.extra.top_p",
-    "method",
-    "method/advantage",
-    "suite",
-]
-KEYS += [
-    "suite.horizon",
-    "method.advantage",
-    "evaluation.temperatures",
-    "tuned",
-    "label",
-    "results_dir",
-    "policy",
-]
-KEYS += ["n_jobs", "~method.weighting", "hydra.run.dir", "experiment", "experiment_name", "++method.scale"]
+    "seed", "trainer.steps", "trainer.extra", "+trainer.extra.top_p", "method", "method/advantage", "suite",
+    "suite.horizon", "method.advantage", "evaluation.temperatures", "tuned", "label", "results_dir", "policy", "n_jobs",
+    "~method.weighting", "hydra.run.dir", "experiment", "experiment_name", "++method.scale", "suite._target_",
+    "policy._target_", "method.advantage._target_",
+]  # fmt: skip
 VALUES = [
-    "",
-    "null",
-    "1e999",
-    "-1",
-    "nan",
-    "[1",
-    "{a: 1}",
-    "[]",
-    "${seed}",
-    "${nowhere}",
-    "${",
-    "grpo",
-    "'",
-    "\\",
-]
-VALUES += [
-    "0x1",
-    "${oc.env:HOME}",
-    "!!python/object/apply:os.system [ls]",
-    "1,2",
-    "a=b",
-    "\u2028",
-    "\x00",
-    "../..",
-    "10000" * 9,
-]
+    "", "null", "1e999", "-1", "nan", "[1", "{a: 1}", "[]", "${seed}", "${nowhere}", "${", "grpo", "'", "\\", "0x1",
+    "${oc.env:HOME}", "!!python/object/apply:os.system [ls]", "1,2", "a=b", "\u2028", "\x00", "../..", "10000" * 9,
+    "..", "os", "builtins.dict", "x" * 300,
+]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET, phases=PHASES)
@@ -90,16 +56,32 @@ VALUES += [
 def test_overrides_compose_or_are_refused_by_name(overrides, sweep):
     try:
         cfgs = plan(overrides, sweep, None)
+        check_without_loading(cfgs)
     except ConfigError as error:
         assert str(error)
     else:
         assert all(cfg.seed >= 0 and cfg.trainer.steps >= 1 for cfg in cfgs)
 
 
+@pytest.mark.parametrize("group", ["suite", "policy", "method.advantage"])
+@pytest.mark.parametrize("target", ["..", "os", "nowhere.X", "builtins.dict", "null", "7", "''"])
+def test_what_cannot_be_called_is_refused_by_name(group, target):
+    with pytest.raises(ConfigError, match=rf"^{group}[: ]|no key {group}\."):
+        check_without_loading(plan([f"{group}._target_={target}"], False, None))
+
+
+@pytest.mark.parametrize("key", ["results_dir", "experiment_name"])
+def test_a_name_that_no_folder_can_have_is_refused(key):
+    with pytest.raises(ConfigError, match="must name a folder: File name too long"):
+        plan([f"{key}={'x' * 300}"], False, None)
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     made = Tree(tmp_path_factory.mktemp("tree") / "results" / "demo")
     made.sweep({"lampo": [0.02, 0.05]})
+    (made.folder("lampo", 1) / STATE).parent.mkdir(parents=True)
+    (made.folder("lampo", 1) / STATE).write_text('{"global_step": 5}')
     return made
 
 
@@ -108,39 +90,21 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
+BASELINE = f"grpo-{HASHES['grpo']}"
+STATE = "checkpoint/checkpoint-5/trainer_state.json"
 RECORDS = [
-    "STATUS",
-    "config.yaml",
-    "env.json",
-    "evals.jsonl",
-    "metrics.jsonl",
-    "samples.jsonl",
-    "credit.jsonl",
-]
-RECORDS += ["problems.jsonl"]
+    "STATUS", "config.yaml", "env.json", "evals.jsonl", "metrics.jsonl", "samples.jsonl", "credit.jsonl",
+    "problems.jsonl", STATE,
+]  # fmt: skip
 WHOLE_LINES = [
-    b"[" * 100_000,
-    b"1" * 5000,
-    b"\xff\xfe",
-    b"",
-    b"null",
-    b'"\\ud800"',
-    b"\x00",
-    b"{}",
-    b"- &a [*a]",
-    b"a: ${",
-]
-WHOLE_LINES += [
-    b"a: !!python/object/apply:os.system ['true']",
-    b'{"a": 1e400}',
-    b"2001-99-99",
-    b"{a: " * 3000,
-]
+    b"[" * 100_000, b"1" * 5000, b"\xff\xfe", b"", b"null", b'"\\ud800"', b"\x00", b"{}", b"- &a [*a]", b"a: ${",
+    b"a: !!python/object/apply:os.system ['true']", b'{"a": 1e400}', b"2001-99-99", b"{a: " * 3000,
+]  # fmt: skip
 
 
 @st.composite
 def damages(draw):
-    """(file, how to damage its bytes): cut, a byte changed, a line replaced, a value of a line replaced."""
+    """(file, kind, how to damage its bytes): cut, a byte changed, a line replaced, a value of a line replaced."""
     name, kind = draw(st.sampled_from(RECORDS)), draw(st.sampled_from(["cut", "byte", "line", "value"]))
     place, byte = draw(st.floats(0, 0.999)), draw(st.integers(0, 255))
     line, value = draw(st.sampled_from(WHOLE_LINES) | st.binary(max_size=30)), draw(json_values)
@@ -163,51 +127,89 @@ def damages(draw):
             return b"\n".join([*lines[:row], line_, *lines[row + 1 :]])
         return b"\n".join([*lines[:row], line, *lines[row + 1 :]])
 
-    return name, damage
+    return name, kind, damage
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, phases=PHASES)
 @given(damages())
-def test_a_damaged_record_is_a_hole_or_the_same_table(tree, tmp_path_factory, damaged):
-    name, damage = damaged
-    path = tree.folder("lampo", 1) / name
+def test_a_damaged_record_is_a_hole_or_the_same_table(tree, same, damaged):
+    name, kind, damage = damaged
+    folder = tree.folder("lampo", 1)
+    path = folder / name
     before = path.read_bytes()
     try:
         path.write_bytes(damage(before))
         try:
-            records = load(tree.root, partial=True), load(tree.root)
+            records = load(tree.root, partial=True), select.exclude(load(tree.root), BASELINE, ())
         except UsageError as error:
             assert str(error)
         else:
             for found in records:
                 assert ("lampo", 0) in {(label.partition("-")[0], seed) for label, seed in found.runs}
                 assert all(hole.why and hole.todo for hole in found.holes)
+            whole = (folder.parent.name, 1) in records[1].runs
+            assert whole != ((folder.parent.name, 1) in {(hole.label, hole.seed) for hole in records[1].holes})
+            if whole and kind != "value" and NUMBER.sub(b"0", path.read_bytes()) != NUMBER.sub(b"0", before):
+                for own, other in zip(tables(records[1]), same, strict=True):
+                    assert own.equals(other), [*unified_diff(*map(repr_lines, (before, path.read_bytes())), n=0)][2:]
         try:
-            read_samples(path.parent)
+            read_samples(folder)
         except RecordError as error:
             assert str(error)
-        resumed(path.parent)
+        resumed(tree, folder)
     finally:
         path.write_bytes(before)
 
 
-def resumed(folder: Path) -> None:
-    """What a run does with its records before it goes on, on a copy."""
-    copy = folder.parents[3] / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder, copy)
-    for step in (0, 5):
+def repr_lines(data: bytes) -> list[str]:
+    return [*map(repr, data.split(b"\n"))]
+
+
+NUMBER = re.compile(rb" *-?\d[\d.eE+-]*|true|false|null")  # a plausible one in another's place is read as it stands
+
+
+@pytest.fixture(scope="module")
+def same(tree):
+    return tables(load(tree.root))
+
+
+def tables(records) -> list[pd.DataFrame]:
+    """What the comparison is computed from."""
+    items = [
+        {"cell": cell, "key": key, "problem": problem, "n": n, "correct": correct}
+        for cell, run in records.runs.items()
+        for key, own in run.items.items()
+        for problem, n, correct in zip(own.problems, own.n, own.correct, strict=True)
+    ]
+    return [records.evals, records.metrics, pd.DataFrame(items)]
+
+
+def resumed(tree, folder: Path) -> None:
+    """What a sweep does with a run's folder before the run goes on, on a copy that has a checkpoint."""
+    copied = Tree(tree.root.parents[1] / "copy" / "results" / "demo")
+    shutil.rmtree(copied.root, ignore_errors=True)
+    copy = shutil.copytree(folder, copied.root / folder.relative_to(tree.root))
+    usual = load_yaml((tree.folder("lampo", 0) / "config.yaml").read_text())
+    cfg = OmegaConf.create(usual | {"seed": 1, "results_dir": str(copied.root.parent)})
+    assert run_dir(cfg) == copy
+    assert isinstance(status(copy), str) and isinstance(Records(copy).status, str)
+    env = json.loads((tree.folder("lampo", 0) / "env.json").read_text()) | {"started": "", "code": {}, "versions": {}}
+    for step in (5, 0):  # the last forgets everything
         try:
+            refuse_other(cfg)
+            Records(copy).write_environment(env)
             Records(copy).rewind(step)
-        except ValueError as error:
-            assert "delete" in str(error)
+            if step:
+                Records(copy).totals()
+        except ValueError as error:  # also a ConfigError
+            assert "delete" in str(error) or "another configuration" in str(error) or "put the old" in str(error)
 
 
 @pytest.mark.long
 @settings(max_examples=5, deadline=None, suppress_health_check=QUIET, phases=PHASES)
 @given(damages())
 def test_the_whole_comparison_of_damaged_records(tree, damaged):
-    name, damage = damaged
+    name, _, damage = damaged
     path = tree.folder("lampo", 1) / name
     before = path.read_bytes()
     try:
@@ -217,83 +219,28 @@ def test_the_whole_comparison_of_damaged_records(tree, damaged):
         path.write_bytes(before)
 
 
-# Completions
-
-TOKENIZER = make_policy().tokenizer
-ids = st.lists(st.integers(0, len(TOKENIZER) - 1), max_size=40)
-FRAGMENTS = [
-    "\\boxed{",
-    "}",
-    "####",
-    "answer:",
-    "<answer>",
-    "</think>",
-    "<think>",
-    "```python\n",
-    "```",
-    "\\frac{",
-    "^{",
-]
-FRAGMENTS += [
-    "1e9",
-    "(A)",
-    "A",
-    "-",
-    ",",
-    "10",
-    "\ufffd",
-    "\ud800",
-    "\u202e",
-    "\x00",
-    "\n",
-    "$",
-    "∞",
-    "٣",
-    "½",
-    "%",
-]
-texts = st.one_of(
-    ids.map(lambda row: TOKENIZER.decode(row, skip_special_tokens=True)),
-    st.binary(max_size=60).map(
-        lambda data: data.decode("utf-8", errors="replace")
-    ),  # what byte-level tokens decode to
-    st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join),
-    st.text(max_size=60),
-)
-VERIFIERS = {
-    "math": (MathVerifier(), "12"),
-    "choice": (ChoiceVerifier(), {"letter": "B", "options": ["1", "2", "3"]}),
-    "numeric": (NumericVerifier(), {"number": "12.5", "unit": "m"}),
-}
+def test_another_runs_status_fails_no_run(small, tmp_path, monkeypatch, capsys):
+    """The line of progress looks at the STATUS of every run of a sweep: garbled, or gone in this moment."""
+    monkeypatch.setenv("HARNESS_RUNS", "3")
+    monkeypatch.setenv("HARNESS_STARTED", "0")
+    cfg = compose(small, tmp_path / "results")
+    for number, there in enumerate((True, False), start=1):
+        path = run_dir(cfg).with_name(f"seed-{number}") / "STATUS"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"\xff\xfe") if there else path.symlink_to("nowhere")
+    assert status(path.parent.with_name("seed-1")) == "\ufffd\ufffd"
+    run(cfg)
+    assert Records(run_dir(cfg)).status == "done" and "step 3/3" in capsys.readouterr().out
 
 
-@settings(max_examples=200, deadline=None, phases=PHASES)
-@given(texts, st.sampled_from(get_args(Mode)))
-def test_any_completion_is_extracted(text, mode):
-    assert isinstance(final_answer(text, mode), str | None)
-    assert isinstance(extract(text, ["f"]), str)
+def test_a_cause_with_half_a_character_is_written(small, tmp_path, monkeypatch):
+    def fails(*_):
+        raise ValueError("half of \ud83d")
 
-
-@pytest.mark.parametrize("name", VERIFIERS)
-@settings(max_examples=60, deadline=None, phases=PHASES)
-@given(text=texts)
-def test_any_completion_gets_a_verdict(name, text):
-    verifier, data = VERIFIERS[name]
-    [verdict] = verifier.judge([Problem("q", "d", data=data)], [text])
-    assert verdict.error is None or not verdict.error.startswith(
-        ("TypeError", "KeyError", "IndexError", "Attribute")
-    )
-    json.dumps({"text": text, "answer": verdict.answer})
-
-
-SUITE = MicroSuite(horizon=2)
-PROBLEMS = SUITE.evaluation("test", 3)
-begun = st.builds("{}{}".format, st.sampled_from([problem.reference for problem in PROBLEMS]), texts)
-
-
-@settings(max_examples=200, deadline=None, phases=PHASES)
-@given(st.sampled_from(PROBLEMS), texts | begun)
-def test_any_completion_of_the_embedded_suite_is_judged(problem, text):
-    [verdict] = SUITE.judge([problem], [text])
-    assert verdict.error is None and 0 <= verdict.reward <= 1 and isinstance(verdict.correct, bool)
-    assert all(0 <= offset <= len(text) and sign in (-1, 1) for offset, sign in verdict.decisive)
+    monkeypatch.setattr(LearningCurve, "finish", fails)
+    cfg = compose(small, tmp_path / "results")
+    with pytest.raises(RunFailed, match="half of"):
+        run(cfg)
+    assert Records(run_dir(cfg)).status == "failed: ValueError: half of \\ud83d"
+    assert "half of \\ud83d" in (run_dir(cfg) / "traceback.txt").read_text()
+    assert json.loads((run_dir(cfg) / "failure.json").read_text())["error"] == "ValueError: half of \ud83d"

@@ -2,21 +2,25 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from harness.compare.__main__ import main as compare
 from harness.compare.load import load
 from harness.compare.read import RecordError, read_config
 from harness.config import refuse_other, run_dir
+from harness.diagnose.geometry import main as geometry
+from harness.diagnose.kept import named_by_conf, refuse_calls
 from harness.errors import ConfigError, RunFailed
 from harness.plaindata import NotYaml, load_yaml
 from harness.run import run
-from tests.faults.conftest import ROOT, compose
+from tests.faults.conftest import ROOT, compose, numbers
 from tests.harness.compare.conftest import Tree
 from tests.harness.compare.test_browser import CHROMIUM
 
@@ -68,7 +72,8 @@ def test_the_trainers_arguments_are_a_pickle_that_nobody_reads(small, stopped, t
     folder = stopped(cfg) / "checkpoint" / "checkpoint-2"
     armed(folder / "training_args.bin", tmp_path / "executed")
     run(cfg)
-    assert (run_dir(cfg) / "STATUS").read_text() == "done\n" and not (tmp_path / "executed").exists()
+    run(compose(small, tmp_path / "whole" / "results"))
+    assert numbers(tmp_path) == numbers(tmp_path / "whole") and not (tmp_path / "executed").exists()
 
 
 def test_every_file_of_a_run_is_text_or_weights_or_a_known_pickle(small, stopped, tmp_path):
@@ -98,6 +103,85 @@ def test_a_configuration_in_results_calls_nothing(small, tmp_path, monkeypatch, 
     with pytest.raises(RecordError):
         read_config(run_dir(cfg))
     assert not Path("executed").exists()
+
+
+def test_a_whole_configuration_is_read_as_plain_values(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = compose(small, tmp_path / "results")
+    cfg.method._target_ = EXECUTED
+    run_dir(cfg).mkdir(parents=True)
+    OmegaConf.save(cfg, run_dir(cfg) / "config.yaml", resolve=True)
+    assert read_config(run_dir(cfg))["method._target_"] == EXECUTED
+    refuse_other(cfg)
+    assert not Path("executed").exists()
+
+
+EXECUTED = "tests.faults.suites.executed"
+EASY = "trust=[tests.harness.conftest.EasySuite]"
+ROWS = {
+    "_target_": "harness.suites.benchmark.Benchmark", "name": "x",
+    "schema": {"_target_": "harness.suites.schemas.gsm8k", "_partial_": True},
+    "verifier": {"_target_": "harness.verifiers.math.MathVerifier"},
+    "test": {
+        "_target_": "harness.suites.source.Source", "hub": "openai/gsm8k", "split": "test", "revision": "main",
+        "package": f"numpy:{EXECUTED}",
+    },
+}  # fmt: skip
+CALLS = {
+    "policy": lambda tree: tree["policy"].update(_target_=EXECUTED),
+    "suite": lambda tree: tree["suite"].update(_target_=EXECUTED),
+    "argument": lambda tree: tree["suite"].update(horizon={"_target_": EXECUTED}),
+    "argument in a list": lambda tree: tree["policy"].update(template_options={"x": [{"_target_": EXECUTED}]}),
+    "elsewhere": lambda tree: tree.update(tuned={"_target_": EXECUTED}, suite="${tuned}"),
+    "made when it is resolved": lambda tree: tree["suite"].update(horizon=f"${{oc.create:{{_target_: {EXECUTED}}}}}"),
+    "rows of a package": lambda tree: tree.update(suite=ROWS),
+}
+
+
+@pytest.fixture(scope="module")
+def with_deltas(small, tmp_path_factory):
+    cfg = compose([*small, "trainer.deltas_every=1"], tmp_path_factory.mktemp("deltas") / "results")
+    run(cfg)
+    return run_dir(cfg)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_geometry_of_a_run_calls_only_what_conf_or_the_command_names(with_deltas, tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    folder = shutil.copytree(with_deltas, tmp_path / "seed-0")
+    tree = yaml.safe_load((folder / "config.yaml").read_text())
+    CALLS[call](tree)
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    code = None
+    try:
+        code = geometry([f"run={folder}", "window=0.5", "nulls=0", EASY])
+    finally:
+        assert not Path("executed").exists()
+    assert code == 2
+
+
+@pytest.mark.parametrize(("key", "value"), [("sandbox", "unsafe"), ("hub", "somebody/else"), ("_target_", "os.remove")])
+def test_what_a_run_may_name_is_what_conf_does(key, value):
+    node = {"verifier": [{"x": {key: value}}]}
+    with pytest.raises(ConfigError, match=f"config.yaml says {key}: '{value}', which conf/ does not"):
+        refuse_calls(node, Path("seed-0"), named_by_conf())
+    refuse_calls(node, Path("seed-0"), {*named_by_conf(), value})
+    assert {"harness.policy.load_policy", "harness.suites.micro.MicroSuite", "openai/gsm8k"} <= named_by_conf()
+
+
+def test_the_geometry_of_a_suite_of_ones_own_takes_its_name(with_deltas, tmp_path, capsys):
+    command = [f"run={with_deltas}", "window=0.5", "nulls=0", f"out={tmp_path / 'out'}"]
+    assert geometry(command) == 2
+    assert "add 'trust=[tests.harness.conftest.EasySuite]'" in capsys.readouterr().err
+    assert geometry([*command, EASY]) == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: &a [*a]", "policy: &a {x: *a}\nsuite: {}\ntrainer: {}", "a: ["])
+def test_the_geometry_of_a_damaged_configuration_is_refused(with_deltas, tmp_path, capsys, text):
+    folder = shutil.copytree(with_deltas, tmp_path / "seed-0")
+    (folder / "config.yaml").write_text(text)
+    assert geometry([f"run={folder}"]) == 2
+    assert "config.yaml is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

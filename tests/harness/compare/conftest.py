@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,13 @@ class Tree:
         lines: list[dict[str, Any]] = []
 
         def evaluate(step: int, split: str, mode: str, temperature: float, value: float) -> None:
+            ends = (step, split) == (steps, "test")  # of which the completions are kept
             shifts = [gap - 2 * gap * i / max(1, len(domains) - 1) for i in range(len(domains))]
             for domain, shift in zip((*domains, "all"), (*shifts, 0.0), strict=True):
                 lines.append({
                     "step": step, "split": split, "mode": mode, "temperature": temperature, "domain": domain,
-                    "problems": 64, "samples": 1 if mode == "greedy" else 8, "avg": min(1.0, value + shift),
+                    "problems": problems if ends else 64,
+                    "samples": 1 if mode == "greedy" else samples if ends else 8, "avg": min(1.0, value + shift),
                     "pass": {"1": value + shift}, "maj": value + shift, "errors": errors,
                     "train_tokens": tokens * step, "train_seconds": seconds * step,
                     "problems_hash": f"{problems_hash}-{split}-{domain}", "eval_seed": 0,
@@ -186,3 +189,16 @@ def nest(flat: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "results" / "demo")
+
+
+def recount(folder: Path) -> None:
+    """Have evals.jsonl say of the end point what samples.jsonl holds."""
+    completions = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    evals = [json.loads(line) for line in (folder / "evals.jsonl").read_text().splitlines()]
+    last = max(line["step"] for line in evals)
+    for line in evals:
+        if (line["step"], line["split"]) == (last, "test"):
+            key = (line["domain"], line["mode"])
+            own = Counter(one["problem"] for one in completions if (one["domain"], one["mode"]) == key)
+            line |= {"problems": len(own), "samples": max(own.values(), default=0)}
+    (folder / "evals.jsonl").write_text("".join(json.dumps(line) + "\n" for line in evals))

@@ -4,6 +4,7 @@ from harness.compare.fairness import FACTORS
 from harness.compare.html import drill
 from harness.compare.html.drill import gather
 from harness.compare.report import Question, find
+from tests.harness.compare.conftest import recount
 
 
 def record(folder, *, answers, prompts=True, credit=None, text="text", tokens=("a", "b")):
@@ -28,6 +29,9 @@ def record(folder, *, answers, prompts=True, credit=None, text="text", tokens=("
     ]  # fmt: skip
     for name, lines in {"samples": samples, "problems": problems, "credit": credited}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recount(folder)
+    if not samples:
+        (folder / "samples.jsonl").unlink()
 
 
 def found(tree):
@@ -75,6 +79,7 @@ def test_greedy_completions_come_first(tree):
     first = json.loads((folder / "samples.jsonl").read_text().splitlines()[0])
     with (folder / "samples.jsonl").open("a") as file:
         file.write(json.dumps(first | {"mode": "greedy", "text": "g"}) + "\n")
+    recount(folder)
     (own,) = gather(found(tree)).test[0]["methods"]
     assert [line["mode"] for line in own["completions"]] == ["greedy", "sampled", "sampled"]
     assert (own["right"], own["judged"]) == (1, 2)  # the greedy one is no sample

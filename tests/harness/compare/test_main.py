@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -6,6 +7,7 @@ import pytest
 
 from harness.compare.__main__ import main, parse
 from harness.compare.load import UsageError
+from harness.compare.tables import Table
 from tests.harness.compare.conftest import Tree
 from tests.harness.compare.test_load import cut_to_step
 
@@ -30,6 +32,39 @@ def test_out_threshold_and_factors(tree, tmp_path, capsys):
     page = (tmp_path / "deep" / "page" / "comparison.md").read_text()
     assert "out=" not in page and "threshold=0.45" in page
     assert not (tree.root / "comparison.md").exists()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_older_one(tree, capsys, monkeypatch):
+    """Also a kill in the midst of it: everything is written beside before anything is replaced."""
+    tree.sweep({"lampo": [0.02, 0.05]})
+    assert main([f"runs={tree.root}"]) == 0
+    before = written(tree.root)
+    tree.run("delta")
+    page = f"runs={tree.root}"
+    for error, code in ((OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt(), None)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Table, "write", raising(error))
+            if code is None:
+                with pytest.raises(KeyboardInterrupt):
+                    main([page])
+            else:
+                assert main([page]) == code
+                assert "harness.compare: [Errno 28] No space left on device" in capsys.readouterr().err
+        assert written(tree.root) == before
+    assert main([page]) == 0
+    assert {*written(tree.root)} == {*before} and written(tree.root) != before
+
+
+def raising(error):
+    def raising(*_):
+        raise error
+
+    return raising
+
+
+def written(root):
+    """What lies there beside the runs."""
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and path.parent.parent.parent != root}
 
 
 def test_holes_are_printed_and_the_table_still_appears(tree, capsys):

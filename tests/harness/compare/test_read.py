@@ -97,6 +97,51 @@ def test_a_lost_point_of_the_curve_is_a_hole(tree):
     assert "no curve/sampled evaluation of domain all at step 10" in hole(tree).why
 
 
+@pytest.mark.parametrize(
+    ("keep", "why"),
+    [
+        (lambda lines: [], "samples.jsonl is empty"),
+        (lambda lines: lines[:-1], "3 greedy completions of 3 problems of domain code; evals.jsonl says 4 problems"),
+        (lambda lines: lines[:-4], "0 greedy completions of 0 problems of domain code; evals.jsonl says 4 problems"),
+        (lambda lines: lines[1:], "15 sampled completions of 4 problems of domain math; evals.jsonl says 4 problems"),
+        (lambda lines: lines[4:], "12 sampled completions of 3 problems of domain math; evals.jsonl says 4 problems"),
+        (lambda lines: [*lines, lines[-1]], "5 greedy completions of 4 problems of domain code"),
+    ],
+)
+def test_completions_that_were_lost_are_a_hole(tree, keep, why):
+    path = tree.run() / "samples.jsonl"
+    path.write_text("".join(keep(path.read_text().splitlines(keepends=True))))
+    assert why in hole(tree).why
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "old", "new", "why"),
+    [
+        ("metrics", 5, '"reward"', '"rewart"', "metrics.jsonl line 5 and line 1 differ in having 'reward'"),
+        ("evals", 30, '"maj"', '"may"', "evals.jsonl line 30 and line 1 differ in having 'maj'"),
+        ("evals", 30, '"pass": {"1"', '"pass": {"a"', "evals.jsonl line 30: pass is {'a'"),
+        ("evals", 2, '"validation"', '"salidation"', "no validation/sampled evaluation of domain code at step 0"),
+        ("samples", 7, '"correct"', '"corrent"', "samples.jsonl line 7: correct is 'missing'"),
+        ("samples", 17, "math-test-0", "math-tesu-0", "sampled problems of domain math are not those of other modes"),
+    ],
+)
+def test_a_letter_of_a_name_that_was_changed_is_a_hole(tree, name, line, old, new, why):
+    path = tree.run() / f"{name}.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert old in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(old, new)
+    path.write_text("".join(lines))
+    assert why in hole(tree).why
+
+
+def test_what_only_some_steps_record_is_no_damage(tree):
+    path = tree.run() / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    lines[4] = json.dumps(json.loads(lines[4]) | {"verifier_errors": {"x": 1}, "grpo/own": 1.0})
+    path.write_text("\n".join(lines) + "\n")
+    assert load(tree.root).holes == []
+
+
 def test_an_accuracy_above_one_is_a_hole(tree):
     path = tree.run() / "evals.jsonl"
     first, *rest = path.read_text().splitlines()

@@ -29,6 +29,7 @@ from harness.compare.tables import (
     tokens,
 )
 from harness.compare.tables.evidence import counts, paired_items
+from tests.harness.compare.conftest import recount
 
 
 def found(tree, threshold=None):
@@ -178,6 +179,7 @@ def test_items_by_hand(tree):
             for mode in ("sampled", "greedy") for i, char in enumerate(right)
         ]  # fmt: skip
         (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        recount(folder)
     table = items_table(found(tree))
     mcnemar, permutation = (table.numbers[table.numbers["test"] == name].iloc[0] for name in ("mcnemar", "permutation"))
     # lampo alone is right on p0 and p1, grpo alone on p3: p = 2 · P(X <= 1 of 3) = 2 · 4/8
@@ -195,6 +197,7 @@ def test_runs_with_other_problems_meet_on_those_they_share(tree):
         ]  # fmt: skip
         path = tree.run(name, seed, domains=("math",)) / "samples.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        recount(path.parent)
 
     record("grpo", 0, {"d": True, "b": False, "a": True})
     record("grpo", 1, {"b": True, "c": False, "d": None})
