@@ -49,9 +49,9 @@ class Worker:
         """The reply to one question; raises `Failed` where there is none."""
         if self._asked >= QUESTIONS:
             self.close()
-        if self._process is None:
-            self._start()
         try:
+            if self._process is None:
+                self._start()
             self._process.stdin.write(json.dumps(list(question)).encode() + b"\n")
             self._process.stdin.flush()
             reply = self._line(5 * self._seconds + 5)

@@ -76,6 +76,19 @@ def test_a_stopped_worker_is_given_up_by_the_clock(monkeypatch):
     assert worker.pid is None
 
 
+def test_an_interrupted_start_leaves_no_reply_for_the_next_question(monkeypatch):
+    worker = Worker(memory_mb=2048, seconds=5)
+
+    def interrupted(self, seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Worker, "_line", interrupted)
+        worker.ask(("x", "x"))
+    assert [worker.ask(("x", "2x")), worker.ask(("x", "2x-x"))] == ["wrong", "right"]
+    worker.close()
+
+
 def test_one_pool_for_equal_limits():
     assert workers.shared_pool(1, 2048, 5.0) is workers.shared_pool(1, 2048, 5.0)
     assert workers.shared_pool(1, 2048, 5.0) is not workers.shared_pool(1, 2048, 6.0)
