@@ -112,6 +112,11 @@ class Worker:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"the checking process died ({how})"
 
+    def cancel(self) -> None:
+        """Another thread's question gets no reply."""
+        if process := self._process:  # closed by the thread that waits for it
+            process.kill()
+
     def close(self) -> None:
         """End the process and wait until it has ended."""
         process, self._process = self._process, None
@@ -139,7 +144,13 @@ class Pool:
         if threads == 1:
             return [self._one(question) for question in questions]
         with ThreadPoolExecutor(threads, thread_name_prefix="verifier") as executor:
-            return list(executor.map(self._one, questions))
+            try:
+                return list(executor.map(self._one, questions))
+            except BaseException:  # an interrupt, which is not to wait for replies
+                executor.shutdown(wait=False, cancel_futures=True)
+                for worker in self.workers:
+                    worker.cancel()
+                raise
 
     def _one(self, question: Sequence[str]) -> str | Failed:
         with self._free:
