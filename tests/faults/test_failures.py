@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import time
 
 import pytest
@@ -18,12 +19,13 @@ from harness.run import run
 from harness.suites import Problem, Verdict
 from harness.suites.deadline import Overrun, within
 from harness.trainer import CreditGRPOTrainer
-from harness.verifiers.workers import Worker, shared_pool
+from harness.verifiers.workers import Failed, Worker
 from methods import Method
-from tests.faults.conftest import compose
+from tests.faults.conftest import compose, numbers
 from tests.harness.conftest import EasySuite
 
 GOOD = Verdict(1.0, True, "1")
+MEMORY_MB = 400  # of a process that checks answers: enough to start
 
 
 @pytest.fixture
@@ -189,17 +191,32 @@ def test_the_limit_leaves_an_outer_timer_running():
         within(0.2, outer)
 
 
-@pytest.mark.parametrize("how", ["killed", "memory"])
-def test_a_verifiers_worker_that_dies(how):
-    worker = Worker(memory_mb=2048 if how == "killed" else 150, seconds=20)
-    if how == "killed":
-        assert worker.ask(("x", "x")) == "right"
-        os.kill(worker.pid, 9)
-    with pytest.raises(RuntimeError, match="died|memory|did not start"):
-        worker.ask(("x", "x" if how == "killed" else f"({'+'.join(f'x^{i}' for i in range(400))})^{{40}}"))
+def test_a_verifiers_process_that_is_killed_changes_no_number(small, tmp_path, monkeypatch):
+    run(compose(small, tmp_path / "whole" / "results"))
+    checked = [*small, "suite._target_=tests.faults.suites.CheckedSuite"]
+    killed = at_call(30, Worker.ask, lambda own, self, *a: os.kill(self.pid, signal.SIGKILL) or own(self, *a))
+    monkeypatch.setattr(Worker, "ask", killed)
+    run(compose(checked, tmp_path / "killed" / "results"))
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
+
+
+def test_a_verifiers_process_that_is_killed_again_gives_no_verdict(monkeypatch):
+    worker = Worker(2048, seconds=20)
+    start = Worker._start
+    monkeypatch.setattr(Worker, "_start", lambda self: start(self) or os.kill(self.pid, signal.SIGKILL))
+    with pytest.raises(Failed, match=r"the checking process died \(SIGKILL\)"):
+        worker.ask(("x", "x"))
     assert worker.pid is None
+
+
+def test_a_verifiers_process_that_exceeds_its_memory():
+    worker = Worker(MEMORY_MB, seconds=20)
+    assert worker.ask(("x", "x")) == "right"
+    with pytest.raises(Failed, match=f"out of memory .{MEMORY_MB} MB"):
+        worker.ask(("x", f"({'+'.join(f'x^{i}' for i in range(400))})^{{40}}"))
+    assert worker.pid is None
+    assert worker.ask(("x", "2x-x")) == "right"
     worker.close()
-    assert shared_pool(1, 2048, 5.0).ask([("x", "2x-x")]) == ["right"]
 
 
 def test_the_sweep_goes_on_and_compare_shows_the_hole(nursery, small, tmp_path):
