@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from harness.config import CONF, run_dir
 from harness.dryrun import dry_run
-from harness.errors import ConfigError, RunFailed, Terminated, Unrecorded
+from harness.errors import ConfigError, RunFailed, Terminated
 from harness.sweep import check_unfinished, check_without_loading, job, plan, status, summary
 
 UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
@@ -53,10 +53,8 @@ def main() -> int:
     try:
         if set(before) != {"done"}:
             _all_runs()
-    except Unrecorded as error:
-        print(f"harness: {error}", file=sys.stderr)
     except RunFailed:
-        pass  # its STATUS says why, below
+        pass  # it has said why
     except OSError as error:  # of a run it would be a RunFailed: this is the folder of the sweep
         if error.errno not in UNWRITABLE:
             raise

@@ -1,6 +1,7 @@
 """The runs of one command: planned and checked as a whole, run one by one, and counted at the end."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.check import check, check_keys, check_parts, check_problems
 from harness.compose import composer, parse
 from harness.config import identity, refuse_other, run_dir
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Unrecorded
 
 
 def job(cfg: DictConfig) -> None:
@@ -20,7 +21,11 @@ def job(cfg: DictConfig) -> None:
         return
     from harness.run import run
 
-    run(cfg)
+    try:
+        run(cfg)
+    except Unrecorded as error:  # said here, for of several errors Hydra passes on the first only
+        print(f"harness: {error}", file=sys.stderr, flush=True)
+        raise
 
 
 def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[DictConfig]:
