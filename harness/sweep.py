@@ -1,8 +1,14 @@
 """The runs of one command: planned and checked as a whole, run one by one, and counted at the end."""
 
 import json
+import multiprocessing
+import os
+import signal
 import sys
+import threading
+import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -19,6 +25,7 @@ def job(cfg: DictConfig) -> None:
     """Run one configuration, unless it is finished: then nothing heavy is imported either."""
     if status(run_dir(cfg)) == "done":
         return
+    follow_parent()
     from harness.run import run
 
     try:
@@ -26,6 +33,24 @@ def job(cfg: DictConfig) -> None:
     except Unrecorded as error:  # said here, for of several errors Hydra passes on the first only
         print(f"harness: {error}", file=sys.stderr, flush=True)
         raise
+
+
+@cache
+def follow_parent() -> None:
+    """End this process soon after the command whose worker process it is; does nothing in any other process.
+
+    It would train on, holding the run's folder against the same command, and then make what it has been given next.
+    """
+    if not multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
+        return
+    parent = multiprocessing.parent_process().pid
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)  # its own processes end when their pipes do
+
+    threading.Thread(target=follow, name="follow-parent", daemon=True).start()
 
 
 def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[DictConfig]:
