@@ -20,10 +20,12 @@ from harness.compose import composer, parse
 from harness.config import identity, refuse_other, run_dir
 from harness.errors import ConfigError, Unrecorded
 
+LATER, ALONE = "HARNESS_LATER", "HARNESS_ALONE"  # runs that a worker process leaves out, and the one it makes
+
 
 def job(cfg: DictConfig) -> None:
     """Run one configuration, unless it is finished: then nothing heavy is imported either."""
-    if status(run_dir(cfg)) == "done":
+    if is_left_out(run_dir(cfg)) or status(run_dir(cfg)) == "done":
         return
     follow_parent()
     from harness.run import run
@@ -33,6 +35,13 @@ def job(cfg: DictConfig) -> None:
     except Unrecorded as error:  # said here, for of several errors Hydra passes on the first only
         print(f"harness: {error}", file=sys.stderr, flush=True)
         raise
+
+
+def is_left_out(run: Path) -> bool:
+    """Whether this process is to leave a run that `harness.killed` makes at another time of the same command."""
+    if alone := os.environ.get(ALONE):
+        return str(run) != alone
+    return str(run) in os.environ.get(LATER, "").split("\n")
 
 
 @cache

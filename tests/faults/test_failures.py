@@ -221,25 +221,39 @@ def test_a_verifiers_process_that_exceeds_its_memory():
 
 def test_the_sweep_goes_on_and_compare_shows_the_hole(nursery, small, tmp_path):
     arguments = ["-m", "method=grpo,delta", "seed=0,1", *small]
-    code, out = nursery.run(arguments, tmp_path, ["loss_is_nan_for", "delta", 1, 2])
+    code, out = nursery.run(arguments, tmp_path / "whole")
+    assert code == 0, out
+    cwd = tmp_path / "failed"
+    code, out = nursery.run(arguments, cwd, ["loss_is_nan_for", "delta", 1, 2])
     assert code == 1 and "Traceback" not in out, out
     assert "3 done, 0 skipped (done before), 1 not finished" in out
     assert "seed-1: failed: FloatingPointError: the loss is nan" in out
-    [hole] = load(tmp_path / "results" / "sweep").holes
+    [hole] = load(cwd / "results" / "sweep").holes
     assert hole.label.startswith("delta") and hole.seed == 1
     assert hole.why == "failed: FloatingPointError: the loss is nan" and "mend the cause" in hole.todo
-    code, out = nursery.run(arguments, tmp_path)
+    code, out = nursery.run(arguments, cwd)
     assert code == 0 and "1 done, 3 skipped" in out
-    assert load(tmp_path / "results" / "sweep").holes == []
+    assert load(cwd / "results" / "sweep").holes == []
+    assert numbers(cwd) == numbers(tmp_path / "whole")
 
 
 @pytest.mark.long
-def test_a_killed_worker_process_does_not_end_the_sweep(nursery, small, tmp_path):
-    arguments = ["-m", "seed=0,1", *small, "n_jobs=2"]
-    code, out = nursery.run(arguments, tmp_path, ["a_worker_is_killed", 1], seconds=280)
+def test_a_run_whose_worker_process_is_killed_every_time_has_failed_and_the_others_are_made(
+    nursery, small, tmp_path
+):
+    arguments = ["-m", "seed=0,1", *small]
+    code, out = nursery.run(arguments, tmp_path / "whole")
     assert code == 0, out
+    cwd, why = tmp_path / "killed", "failed: worker process killed (SIGKILL; out of memory?)"
+    code, out = nursery.run([*arguments, "n_jobs=2"], cwd, ["a_worker_is_killed", "seed-0"], seconds=280)
+    assert code == 1 and "Traceback" not in out, out
     assert "a worker process was killed, out of memory perhaps; taking the unfinished runs up again" in out
-    assert "2 done, 0 skipped" in out
+    assert "1 done, 0 skipped (done before), 1 not finished" in out and f"seed-0: {why}" in out
+    [hole] = load(cwd / "results" / "sweep").holes
+    assert (hole.seed, hole.why) == (0, why)
+    code, out = nursery.run(arguments, cwd)
+    assert code == 0 and "1 done, 1 skipped" in out, out
+    assert numbers(cwd) == numbers(tmp_path / "whole")
 
 
 def test_the_curve_says_what_it_was_at(small, tmp_path):
