@@ -209,6 +209,7 @@ def test_a_verifiers_process_that_is_killed_again_gives_no_verdict(monkeypatch):
     assert worker.pid is None
 
 
+@pytest.mark.long
 def test_a_verifiers_process_that_exceeds_its_memory():
     worker = Worker(MEMORY_MB, seconds=20)
     assert worker.ask(("x", "x")) == "right"
