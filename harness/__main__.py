@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 
 from harness.config import CONF, run_dir
 from harness.dryrun import dry_run
-from harness.errors import ConfigError, RunFailed, Terminated, Unrecorded
+from harness.errors import ConfigError, Terminated
+from harness.killed import make_all
 from harness.sweep import check_unfinished, check_without_loading, job, plan, status, summary
 
 UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
-RESTARTS = 3  # of a sweep whose worker processes were killed, as by the system when memory runs out
 
 
 def main() -> int:
@@ -52,11 +52,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminate)  # an exception, so that joblib ends its workers
     try:
         if set(before) != {"done"}:
-            _all_runs()
-    except Unrecorded as error:
-        print(f"harness: {error}", file=sys.stderr)
-    except RunFailed:
-        pass  # its STATUS says why, below
+            make_all(_hydra, [run_dir(cfg) for cfg in cfgs])
     except OSError as error:  # of a run it would be a RunFailed: this is the folder of the sweep
         if error.errno not in UNWRITABLE:
             raise
@@ -73,18 +69,6 @@ def main() -> int:
 
 def _terminate(*_) -> None:
     raise Terminated
-
-
-def _all_runs() -> None:
-    """Run the sweep, and what is left of it again where the system killed a worker process: that ends all of them."""
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    for left in range(RESTARTS, -1, -1):
-        try:
-            return _hydra()
-        except TerminatedWorkerError:
-            again = "taking the unfinished runs up again" if left else "giving up: try a lower n_jobs"
-            print(f"harness: a worker process was killed, out of memory perhaps; {again}", file=sys.stderr)
 
 
 def _hydra() -> None:

@@ -17,7 +17,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class Unrecorded(RunFailed):
-    """One run failed, and its folder could not be written to: only the message says why."""
+    """One run failed, and STATUS does not say why: its folder cannot be written to, or is another process's now."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from harness.errors import RunFailed
+from harness.errors import Unrecorded
 from harness.policy import Policy
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy", "hydra-core")
@@ -56,13 +56,13 @@ class Records:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; RunFailed if another one is at work in it."""
+        """Hold the folder for this process; Unrecorded if another one is at work in it."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self.directory / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunFailed(f"{self.directory}: another process is at work on this run") from None
+                raise Unrecorded(f"{self.directory}: another process is at work on this run") from None
             yield
 
     def begin(self, config: DictConfig) -> None:

@@ -1,7 +1,14 @@
 """The runs of one command: planned and checked as a whole, run one by one, and counted at the end."""
 
 import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -11,16 +18,48 @@ from omegaconf import DictConfig, OmegaConf
 from harness.check import check, check_keys, check_parts, check_problems
 from harness.compose import composer, parse
 from harness.config import identity, refuse_other, run_dir
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Unrecorded
+
+LATER, ALONE = "HARNESS_LATER", "HARNESS_ALONE"  # runs that a worker process leaves out, and the one it makes
 
 
 def job(cfg: DictConfig) -> None:
     """Run one configuration, unless it is finished: then nothing heavy is imported either."""
-    if status(run_dir(cfg)) == "done":
+    if is_left_out(run_dir(cfg)) or status(run_dir(cfg)) == "done":
         return
+    follow_parent()
     from harness.run import run
 
-    run(cfg)
+    try:
+        run(cfg)
+    except Unrecorded as error:  # said here, for of several errors Hydra passes on the first only
+        print(f"harness: {error}", file=sys.stderr, flush=True)
+        raise
+
+
+def is_left_out(run: Path) -> bool:
+    """Whether this process is to leave a run that `harness.killed` makes at another time of the same command."""
+    if alone := os.environ.get(ALONE):
+        return str(run) != alone
+    return str(run) in os.environ.get(LATER, "").split("\n")
+
+
+@cache
+def follow_parent() -> None:
+    """End this process soon after the command whose worker process it is; does nothing in any other process.
+
+    It would train on, holding the run's folder against the same command, and then make what it has been given next.
+    """
+    if not multiprocessing.current_process().name.startswith("LokyProcess"):  # joblib's
+        return
+    parent = multiprocessing.parent_process().pid
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)  # its own processes end when their pipes do
+
+    threading.Thread(target=follow, name="follow-parent", daemon=True).start()
 
 
 def plan(overrides: list[str], sweep: bool, config_dir: str | None) -> list[DictConfig]:

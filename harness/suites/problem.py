@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from harness.suites.deadline import Overrun, deadline
+from harness.suites.deadline import Overrun, within
 
 Split = Literal["train", "validation", "test", "curve"]
 JUDGE_SECONDS = 60.0  # for one completion, of a verifier in this process
@@ -105,8 +105,7 @@ def one_by_one(
 
     def judged(problem: Problem, completion: str) -> Verdict:
         try:
-            with deadline(JUDGE_SECONDS):
-                return verify(problem, completion)
+            return within(JUDGE_SECONDS, verify, problem, completion)
         except (Exception, Overrun) as error:
             return Verdict.failure(f"{type(error).__name__}: {error}")
 

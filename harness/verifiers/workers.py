@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("equivalence.py")
@@ -26,6 +27,10 @@ START_SECONDS = 120.0
 
 class Failed(RuntimeError):
     """A question got no answer: why, for people."""
+
+
+class Died(Failed):
+    """The process ended, and not by the limits on its question."""
 
 
 class Worker:
@@ -40,23 +45,36 @@ class Worker:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
+        self._cancelled = False
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
     def ask(self, question: Sequence[str]) -> str:
-        """The reply to one question; raises `Failed` where there is none."""
+        """The reply to one question; raises `Failed` where there is none.
+
+        A process that is killed is replaced once, so that what happens to it changes no verdict.
+        """
+        self._cancelled = False
+        try:
+            return self._ask(question)
+        except Died:
+            if self._cancelled:
+                raise
+            return self._ask(question)
+
+    def _ask(self, question: Sequence[str]) -> str:
         if self._asked >= QUESTIONS:
             self.close()
-        if self._process is None:
-            self._start()
         try:
+            if self._process is None:
+                self._start()
             self._process.stdin.write(json.dumps(list(question)).encode() + b"\n")
             self._process.stdin.flush()
             reply = self._line(5 * self._seconds + 5)
         except BrokenPipeError:
-            raise Failed(self._ended()) from None
+            raise self._ended() from None
         except Failed:
             raise
         except BaseException:
@@ -99,18 +117,24 @@ class Worker:
                     raise Failed(f"no reply within {seconds:g} s")
                 part = os.read(self._process.stdout.fileno(), 65536)
                 if not part:
-                    raise Failed(self._ended())
+                    raise self._ended()
                 received += part
         return received.decode().rstrip("\n")
 
-    def _ended(self) -> str:
+    def _ended(self) -> Failed:
         """Why the process ended by itself; it is gone after this."""
         code = self._process.wait(timeout=60)
         self.close()
         if code == -signal.SIGPROF:
-            return f"time limit of {self._seconds:g} s"
+            return Failed(f"time limit of {self._seconds:g} s")
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"the checking process died ({how})"
+        return Died(f"the checking process died ({how})")
+
+    def cancel(self) -> None:
+        """Another thread's question gets no reply."""
+        self._cancelled = True
+        if process := self._process:  # closed by the thread that waits for it
+            process.kill()
 
     def close(self) -> None:
         """End the process and wait until it has ended."""
@@ -119,7 +143,8 @@ class Worker:
             return
         process.kill()
         process.wait()
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # a question that it did not take
+            process.stdin.close()
         process.stdout.close()
 
 
@@ -139,7 +164,13 @@ class Pool:
         if threads == 1:
             return [self._one(question) for question in questions]
         with ThreadPoolExecutor(threads, thread_name_prefix="verifier") as executor:
-            return list(executor.map(self._one, questions))
+            try:
+                return list(executor.map(self._one, questions))
+            except BaseException:  # an interrupt, which is not to wait for replies
+                executor.shutdown(wait=False, cancel_futures=True)
+                for worker in self.workers:
+                    worker.cancel()
+                raise
 
     def _one(self, question: Sequence[str]) -> str | Failed:
         with self._free:

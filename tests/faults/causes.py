@@ -1,5 +1,6 @@
 """Faults that a started command has inside: each function changes what the process will do, and returns."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -74,7 +75,7 @@ PHASES = {
     "rollouts": (RolloutEngine, "generate", after),
     "update": (CreditGRPOTrainer, "training_step", after),
     "optimizer": (torch.optim.AdamW, "step", after),
-    "weights": (transformers.modeling_utils, "safe_save_file", before),
+    "weights": (transformers.modeling_utils, "safe_save_file", half_a_file),
     "optimizer file": (torch, "save", half_a_file),
     "trainer state": (transformers.TrainerState, "save_to_json", half_a_state),
     "old checkpoint": (shutil, "rmtree", half_a_folder),
@@ -116,20 +117,27 @@ def loss_is_nan_for(method: str, seed: int, nth: int) -> None:
     CreditGRPOTrainer._compute_loss = spoilt
 
 
-def a_worker_is_killed(times: int) -> None:
-    """As the system does when memory runs out: of the worker processes one is killed, so many times."""
+def a_worker_is_killed(seed: str) -> None:
+    """As the system does when memory runs out, every time: who makes the run of `seed-<n>`, when it has new records."""
 
     def watch() -> None:
-        for _ in range(times):
-            while not (
-                found := [p for p in Path("results").glob("*/*/seed-*/metrics.jsonl") if p.stat().st_size]
-            ):
-                time.sleep(0.05)
-            # the worker is who holds the run's folder
-            own = str((found[0].parent / ".lock").resolve())
-            for process in psutil.Process().children(recursive=True):
-                if own in {file.path for file in process.open_files()}:
-                    process.kill()
-                    break
+        seen = 0
+        while True:
+            time.sleep(0.02)
+            for metrics in Path("results").glob(f"*/*/{seed}/metrics.jsonl"):
+                if metrics.stat().st_size and metrics.stat().st_mtime_ns > seen and kill_holder(metrics.parent):
+                    time.sleep(0.1)
+                    seen = time.time_ns()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def kill_holder(run: Path) -> bool:
+    """Kill the process below this one that holds a run's folder, if there is one."""
+    lock = str((run / ".lock").resolve())
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if lock in {file.path for file in process.open_files()}:
+                process.kill()
+                return True
+    return False

@@ -1,11 +1,14 @@
+import contextlib
 import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 
@@ -44,34 +47,58 @@ class Nursery:
         """(exit code, negative for a signal; what was printed)."""
         return self.wait(self.start(argv, cwd, fault), seconds), self.log.read_text()
 
+    def left(self) -> list[psutil.Process]:
+        """All that started commands have started, in whatever session, and that has not ended; zombies aside."""
+        return [p for p in psutil.Process(self.process.pid).children(recursive=True) if is_alive(p)]
+
+    def end(self) -> None:
+        """End the commands that a test has left behind, with all that they have started."""
+        while left := self.left():
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.05)
+
     def _ask(self, order):
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
 
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory):
+def shared_nursery(tmp_path_factory):
     found = Nursery(tmp_path_factory.mktemp("nursery") / "log")
     yield found
+    found.end()
     found.process.stdin.close()
     found.process.wait(timeout=120)
 
 
+@pytest.fixture
+def nursery(shared_nursery):
+    yield shared_nursery
+    shared_nursery.end()
+
+
 @pytest.fixture(scope="session")
-def policy_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("policy")
+def small(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("policy"))
+
+
+def small_run(path: Path) -> list[str]:
+    """Overrides of a run of three steps that takes a second, from a policy that is kept at `path`."""
     policy = make_policy(context=256)
     policy.model.save_pretrained(path)
     policy.tokenizer.save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def small(policy_path):
-    """Overrides of a run of three steps that takes a second."""
     return [
-        f"policy.path={policy_path}", "suite._target_=tests.harness.conftest.EasySuite", "suite.horizon=1",
+        f"policy.path={path}", "suite._target_=tests.harness.conftest.EasySuite", "suite.horizon=1",
         "trainer.steps=3", "trainer.prompts_per_step=3", "trainer.completions_per_prompt=4",
         "trainer.max_completion_tokens=8", "trainer.checkpoint_every=1", "trainer.learning_rate=0.01",
         "evaluation.every=2", "evaluation.curve_problems=1", "evaluation.curve_samples=2",
@@ -87,10 +114,10 @@ def sweep(small):
 
 
 @pytest.fixture(scope="session")
-def whole(nursery, sweep, tmp_path_factory):
+def whole(shared_nursery, sweep, tmp_path_factory):
     """The numbers of the sweep that nothing interrupted."""
     cwd = tmp_path_factory.mktemp("whole")
-    code, out = nursery.run(sweep, cwd)
+    code, out = shared_nursery.run(sweep, cwd)
     assert code == 0, out
     return numbers(cwd)
 

@@ -5,20 +5,28 @@ for every order it reads from standard input, one JSON a line:
 
     {"start": {"argv": […], "cwd": …, "log": …, "fault": null or [name, argument, …]}}  ->  {"pid": …}
     {"wait": pid, "seconds": …}  ->  {"code": …}, negative for a signal; a child that takes longer is killed: "timeout"
+
+What a command leaves behind becomes a child of this process, so that it can be found whatever session it is in.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
 import sys
 import time
 
+import psutil
+
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
+
 
 def start(argv: list[str], cwd: str, log: str, fault: list | None) -> int:
     pid = os.fork()
     if pid:
         return pid
-    os.setsid()  # whatever it starts can be found by its session
+    os.setsid()  # for a signal to all processes of the command, as Ctrl-C sends it
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):
@@ -42,7 +50,9 @@ def wait(pid: int, seconds: float) -> int | str:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.02)
-    os.killpg(pid, signal.SIGKILL)
+    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     os.waitpid(pid, 0)
     return "timeout"
 
@@ -53,6 +63,8 @@ def serve() -> None:
     import harness.run  # noqa: F401
     import tests.harness.conftest  # noqa: F401
 
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     for line in sys.stdin:
         order = json.loads(line)
         if "start" in order:

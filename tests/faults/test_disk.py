@@ -36,9 +36,12 @@ def mounted(path, options):
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-@pytest.mark.parametrize("kilobytes", [48, 150, 400])
-def test_a_disk_that_fills_up_and_is_cleared(nursery, sweep, whole, tmp_path, kilobytes):
-    """Too small for the records, for a first checkpoint, for a second one beside it."""
+@pytest.mark.parametrize(
+    ("kilobytes", "begun", "last"),
+    [(24, [], 0), (150, ["checkpoint-2"], 0), (400, ["checkpoint-2", "checkpoint-4"], 2)],
+)
+def test_a_disk_that_fills_up_and_is_cleared(nursery, sweep, whole, tmp_path, kilobytes, begun, last):
+    """Too small for the records, for a first checkpoint, for a second one beside it: `begun` and the `last` whole."""
     with mounted(tmp_path / "results", "size=8m") as disk:
         filler = disk / "filler"
         filler.write_bytes(b"0" * (8192 - kilobytes) * 1024)
@@ -47,6 +50,9 @@ def test_a_disk_that_fills_up_and_is_cleared(nursery, sweep, whole, tmp_path, ki
         assert "No space left on device" in out or "error code 28" in out.lower() or "os error 28" in out, out
         for folder in runs(tmp_path).values():
             assert not (folder / "STATUS").exists() or (folder / "STATUS").read_text().strip() != "done"
+        first = runs(tmp_path)["delta/seed-0"]
+        assert sorted(path.name for path in first.glob("checkpoint/*")) == begun
+        assert (Records(first).last_checkpoint() or (0, None))[0] == last
         filler.unlink()
         code, out = nursery.run(sweep, tmp_path)
         assert code == 0, out

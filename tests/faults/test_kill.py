@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 CALLS = {"rollouts": 6, "update": 2, "optimizer": 2, "weights": 2, "optimizer file": 6, "trainer state": 2}
 CALLS |= {"old checkpoint": 1, "lines": 9, "whole file": 8, "rewinding": 1, "evaluation": 6, "end point": 1}
 SWEEPS, KILLS = 3, 8
+LEAST = KILLS - 1  # that are reached: a sweep may be done before the last one
+SELDOM = 2  # the sweep that keeps a checkpoint at every other step only
 
 
 def moments(number: int) -> list[tuple[str, int]]:
@@ -23,18 +25,19 @@ def moments(number: int) -> list[tuple[str, int]]:
 
 
 def test_every_phase_is_hit():
-    drawn = {phase for number in range(SWEEPS) for phase, _ in moments(number)}
-    assert drawn == set(PHASES)
+    reached = {phase for number in range(SWEEPS) for phase, _ in moments(number)[:LEAST]}
+    assert reached == set(PHASES)
 
 
 @pytest.mark.parametrize("number", range(SWEEPS))
 def test_a_killed_sweep_ends_with_the_same_numbers(nursery, sweep, whole, tmp_path, number):
     killed = []
+    sweep = [*sweep, "trainer.checkpoint_every=2"] if number == SELDOM else sweep
     for phase, nth in moments(number):
         code, out = nursery.run(sweep, tmp_path, ["killed", phase, nth])
         assert code in (-9, 0), out
         killed.append(code == -9)
-    assert sum(killed) >= 7, (killed, moments(number))  # a sweep may be at its end before the last ones
+    assert all(killed[:LEAST]), (killed, moments(number))
     code, out = nursery.run(sweep, tmp_path)
     assert code == 0, out
     assert numbers(tmp_path) == whole

@@ -14,7 +14,7 @@ import pytest
 
 from harness.__main__ import main
 from harness.config import CONF, run_dir
-from harness.errors import RunFailed
+from harness.errors import RunFailed, Unrecorded
 
 STAND_IN = """
 import os, sys, time
@@ -47,6 +47,8 @@ def command(monkeypatch, tmp_path, capsys):
     def run(cfg):
         ran.append(run_dir(cfg))
         run_dir(cfg).mkdir(parents=True, exist_ok=True)
+        if cfg.seed == 4:
+            raise Unrecorded("no space")
         failed = cfg.seed == 3
         (run_dir(cfg) / "STATUS").write_text("failed: on purpose" if failed else "done")
         if failed:
@@ -96,6 +98,12 @@ def test_a_sweep_goes_on_after_a_failed_run(command):
     assert code == 0 and [run.name for run in command.ran] == ["seed-1", "seed-1"]
     assert out.startswith("2 done, 2 skipped (done before), 0 not finished\n")
     assert out.endswith("Compare: python -m harness.compare runs=results/exp baseline=grpo\n")
+
+
+def test_what_no_status_says_is_printed_whichever_run_failed_first(command):
+    code, out, err = command("-m", "seed=3,4,5", "n_jobs=1")
+    assert code == 1 and "harness: no space\n" in err
+    assert out.startswith("1 done, 0 skipped (done before), 2 not finished\n")
 
 
 def test_a_tuned_sweep_is_compared_by_the_methods_name(command):

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from harness.config import differing_keys, refuse_other, run_dir
-from harness.errors import ConfigError, RunFailed
+from harness.errors import ConfigError, Unrecorded
 from harness.records import Records
 
 
@@ -56,7 +56,7 @@ def test_a_run_is_not_resumed_from_another_base_policy(records):
 def test_two_processes_never_share_a_run(records):
     with (
         records.locked(),
-        pytest.raises(RunFailed, match="another process"),
+        pytest.raises(Unrecorded, match="another process"),
         Records(records.directory).locked(),
     ):
         pass

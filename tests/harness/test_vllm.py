@@ -1,20 +1,25 @@
 """A stand-in for TRL's vLLM: what the harness asks of it, and that training's settings come back."""
 
+import json
 import math
+import sys
 import types
 from collections import Counter
 
 import pytest
 import torch
 
+from harness.config import run_dir
 from harness.evaluation import sample_problems
 from harness.rollouts import Key, RolloutEngine
 from harness.rows import prompt_key
+from harness.run import run
 from harness.suites.micro import MicroSuite
 from harness.vllm import VllmSampler
 from methods import Method
+from tests.faults.conftest import compose, small_run
 from tests.harness.conftest import make_policy
-from tests.harness.test_trainer import GROUP, PROMPTS, make_trainer
+from tests.harness.test_trainer import GROUP, PROMPTS, gradient, make_trainer
 
 
 class Trainer:
@@ -132,3 +137,43 @@ def test_the_adapter_is_called_as_with_the_engine_and_the_two_log_probs_stay_apa
     # and the correction reaches the update
     norms = [trainer.state.log_history[0]["grad_norm"] for trainer in (ours, theirs)]
     assert norms[1] == pytest.approx(math.exp(SHIFT) * norms[0], rel=1e-3) and norms[0] > 0
+
+
+def test_by_default_whole_sequences_are_weighed_or_dropped(tmp_path, monkeypatch):
+    """TRL's own setting: one ratio a completion, and none that is above 3."""
+    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Generation)
+    monkeypatch.setattr(sys.modules[__name__], "SHIFT", 0.1)
+    trainer = make_trainer(tmp_path, make_policy(), engine=False, use_vllm=True)
+    batch = outputs_of(trainer)[0]
+    lengths = batch["completion_mask"].sum(1, keepdim=True)
+    expected = (0.1 * lengths).exp()
+    expected = expected.where(expected <= 3, 0.0)
+    assert 0 < expected.count_nonzero() < len(expected)
+    ratio = batch["importance_sampling_ratio"]
+    torch.testing.assert_close(ratio, expected, rtol=1e-3, atol=0)
+    # and the correction reaches the update: as if it stood in the credit
+    uncorrected = {"importance_sampling_ratio": torch.ones_like(ratio)}
+    still = [torch.zeros_like(parameter) for parameter in trainer.model.parameters()]
+    corrected = gradient(trainer, batch, still)
+    weighed = uncorrected | {"advantages": batch["advantages"] * ratio}
+    torch.testing.assert_close(corrected, gradient(trainer, batch | weighed, still), rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(corrected, gradient(trainer, batch | uncorrected, still))
+
+
+def test_a_run_samples_and_evaluates_with_vllm(tmp_path, monkeypatch):
+    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Generation)
+    monkeypatch.setattr(sys.modules[__name__], "SHIFT", 0.1)  # whole completions stay below the bound
+    cfg = compose([*small_run(tmp_path / "policy"), "+trainer.extra.use_vllm=true"], tmp_path)
+    run(cfg)
+    folder, generation = run_dir(cfg), Generation.made[-1]
+    assert (folder / "STATUS").read_text() == "done\n"
+    assert json.loads((folder / "env.json").read_text())["common_random_numbers"] is False
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics] == [1, 2, 3] and all(line["grad_norm"] > 0 for line in metrics)
+    evals = [json.loads(line) for line in (folder / "evals.jsonl").read_text().splitlines()]
+    assert {(line["step"], line["split"], line["mode"]) for line in evals} >= {
+        (0, "test", "sampled"), (3, "curve", "sampled"), (3, "test", "greedy")
+    }  # fmt: skip
+    assert generation.synced == 4  # at every step once, and at the end point
+    assert [each for _, each in generation.asked].count(4) == 3  # groups of training; evaluations ask for one each
+    assert (generation.temperature, generation.max_completion_length) == (1.0, 8)

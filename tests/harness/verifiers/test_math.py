@@ -200,14 +200,13 @@ def test_a_monstrous_answer_is_wrong_at_once(answer):
     assert verdict.correct is False and verdict.answer is None
 
 
-def test_a_dead_worker_fails_one_answer_and_is_replaced(monkeypatch):
+def test_a_dead_worker_is_replaced_and_costs_no_answer():
     verifier = MathVerifier(seconds=7.0, workers=1)
     assert judge([("x", r"\boxed{2x-x}")], verifier)[0].correct is True
     (worker,) = workers.shared_pool(1, verifier.memory_mb, 7.0).workers
     subprocess.run(["kill", "-9", str(worker.pid)], check=True)
-    verdict, following = judge([("x", r"\boxed{3x-2x}"), ("x", r"\boxed{4x-3x}")], verifier)
-    assert verdict.correct is None and "died (SIGKILL)" in verdict.error
-    assert following.correct is True
+    verdicts = judge([("x", r"\boxed{3x-2x}"), ("x", r"\boxed{4x-3x}")], verifier)
+    assert [verdict.correct for verdict in verdicts] == [True, True]
 
 
 def test_threads_share_the_workers():

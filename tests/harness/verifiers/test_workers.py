@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -74,6 +75,33 @@ def test_a_stopped_worker_is_given_up_by_the_clock(monkeypatch):
     with pytest.raises(Failed, match="no reply within 5.5 s"):
         worker.ask(("x", "x"))
     assert worker.pid is None
+
+
+def test_an_interrupted_start_leaves_no_reply_for_the_next_question(monkeypatch):
+    worker = Worker(memory_mb=2048, seconds=5)
+
+    def interrupted(self, seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Worker, "_line", interrupted)
+        worker.ask(("x", "x"))
+    assert [worker.ask(("x", "2x")), worker.ask(("x", "2x-x"))] == ["wrong", "right"]
+    worker.close()
+
+
+def test_an_interrupt_does_not_wait_for_replies():
+    pool = Pool(2, memory_mb=2048, seconds=20)
+    assert pool.ask([("x", "2x-x"), ("x", "2x")]) == ["right", "wrong"]
+    busy = [worker.pid for worker in pool.workers if worker.pid]
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pool.ask([("5", f"9^{{9^{{9^{n}}}}}") for n in range(7, 10)])
+    assert time.monotonic() - start < 3
+    assert not any(alive(pid) for pid in busy)
+    assert pool.ask([("x", "2x"), ("x", "2x-x")]) == ["wrong", "right"]
+    pool.close()
 
 
 def test_one_pool_for_equal_limits():
