@@ -122,6 +122,7 @@ class LearningCurve(TrainerCallback):
 
         Validation is what a hyper-parameter may be chosen by: its problems are not the test's.
         """
+        self.during = "end point"
         last, temperature = self.cfg.trainer.steps, self.cfg.evaluation.temperature
         self.evaluate(last, "validation", "sampled", temperature)
         for mode, own in {"sampled": temperature, "greedy": 0.0}.items():

@@ -130,7 +130,7 @@ def _run(cfg: DictConfig, records: Records) -> None:
             trainer.train(resume_from_checkpoint=str(folder) if folder else None)
         else:  # only the last evaluation is missing
             trainer._load_from_checkpoint(str(folder))
-            trainer.state.global_step, curve.during = updates, "end point"
+            trainer.state.global_step = updates
         curve.finish()
         records.set_status(DONE)
     except (Exception, SystemExit) as error:

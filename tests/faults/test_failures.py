@@ -272,4 +272,4 @@ def test_the_curve_says_what_it_was_at(small, tmp_path):
         patch.setattr(LearningCurve, "evaluate", evaluate)
         run(cfg)
     assert {now for _, now in seen} == {True}
-    assert {before for before, _ in seen} == {"taking up the records", "training"}
+    assert {before for before, _ in seen} == {"taking up the records", "training", "end point"}
