@@ -3,9 +3,10 @@
     python benchmarks/stock_trl.py grpo 0 --steps 8
 
 A method that TRL has itself, as such scripts are written: TRL's trainer, its own generation, one process a run,
-learning curve and end point by `model.generate`. Problems, rewards, base policy, batch, updates and learning curve
-are those of `python -m harness method=<method> seed=<seed>`, which evaluates the base policy further and keeps a
-checkpoint; the harness's library gives the problems and verdicts, nothing else. Prints one line of JSON.
+the base policy, learning curve and end point evaluated by `model.generate`. Problems, rewards, base policy, batch,
+updates and evaluations are those of `python -m harness method=<method> seed=<seed>` with one temperature, which also
+keeps completions and a checkpoint; the harness's library gives problems and verdicts, nothing else. Prints one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def main() -> None:
     def evaluate(split: str, temperature: float = 1.0, samples: int = 4) -> float:
         return accuracy(policy, suite, sets[split], samples, temperature)
 
+    base = {"validation": evaluate("validation"), "test": evaluate("test"), "greedy": evaluate("test", 0.0, 1)}
     curve = Curve(evaluate, given.every)
     with tempfile.TemporaryDirectory() as folder:
         args = GRPOConfig(
@@ -102,7 +104,7 @@ def main() -> None:
         trainer.train()
     policy.model.eval()
     evaluate("validation")
-    found = {"test": evaluate("test"), "greedy": evaluate("test", 0.0, 1), "curve": curve.points}
+    found = {"base": base, "test": evaluate("test"), "greedy": evaluate("test", 0.0, 1), "curve": curve.points}
     print(json.dumps({"method": given.method, "seed": given.seed, **found, "seconds": time.perf_counter() - start}))
 
 

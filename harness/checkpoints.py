@@ -6,11 +6,13 @@ knows nothing, and weights under other names keep their base values. Here that i
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, TrainerState
 
@@ -28,7 +30,11 @@ def blaming(folder: Path, load: Callable[..., Any]) -> Callable[..., Any]:
     def loaded(*arguments: Any, **named: Any) -> Any:
         try:
             return load(*arguments, **named)
+        except (MemoryError, torch.OutOfMemoryError):  # of the machine
+            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):  # of the disk
+                raise
             raise ValueError(
                 f"{folder} cannot be taken up ({type(error).__name__}: {' '.join(str(error).split()):.500}): delete it "
                 f"to go on from the one before or from the start, or {folder.parents[1]} to make the run anew"

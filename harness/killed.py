@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.errors import RunFailed
 from harness.sweep import ALONE, LATER, status
 
-IDLE_KILLS = 3  # while no run was under way: worker processes that do not even start
+IN_VAIN = 5  # kills, between which no run was finished: then there is no room for so many worker processes
 
 
 def make_all(launch: Callable[[], None], runs: Sequence[Path]) -> None:
@@ -39,19 +39,28 @@ def make_all(launch: Callable[[], None], runs: Sequence[Path]) -> None:
             return [run for run in begun if _is_interrupted(run)], how[1] if how else "no exit code"
         return None
 
-    def is_left() -> bool:
-        return any(status(run) != "done" for run in runs if run not in later)
+    def done() -> int:
+        return sum(status(run) == "done" for run in runs)
 
+    began, finished = {run: _begun(run) for run in runs}, done()
     kills: Counter[Path] = Counter()
     later: list[Path] = []
-    idle = 0
-    while idle <= IDLE_KILLS and is_left() and (found := killed(later)):
+    in_vain = 0  # kills since a run was finished
+    while in_vain < IN_VAIN:
+        # what has failed of itself is not made once more by the same command
+        failed = [run for run in runs if status(run).startswith("failed") and _begun(run) != began[run]]
+        if all(status(run) == "done" for run in runs if run not in (*later, *failed)):
+            break
+        if (found := killed([*later, *failed])) is None:
+            break
         kills.update(found[0])
-        idle += not found[0]
+        in_vain, finished = (0 if done() > finished else in_vain + 1), done()
         later = [run for run in runs if kills[run] > 1]
-        again = "taking the unfinished runs up again" if idle <= IDLE_KILLS else "giving up: try a lower n_jobs"
-        alone = f", {len(later)} of them alone, after the others" if later else ""
+        again = "taking the unfinished runs up again" if in_vain < IN_VAIN else "giving up: try a lower n_jobs"
+        alone = f", {len(later)} of them alone, after the others" if later and in_vain < IN_VAIN else ""
         print(f"harness: a worker process was killed, out of memory perhaps; {again}{alone}", file=sys.stderr)
+    if in_vain == IN_VAIN:
+        return
     for run in later:
         get_reusable_executor().shutdown(kill_workers=True)  # those that wait for work have the old environment
         if (found := killed(alone=run)) and run in found[0]:

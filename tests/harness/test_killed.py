@@ -6,7 +6,7 @@ import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from harness.errors import RunFailed
-from harness.killed import IDLE_KILLS, make_all
+from harness.killed import IN_VAIN, make_all
 from harness.sweep import ALONE, LATER, is_left_out, status
 
 
@@ -69,7 +69,7 @@ def test_worker_processes_that_never_start_are_given_up(tmp_path, capsys):
         raise TerminatedWorkerError("The exit codes of the workers are {SIGSEGV(-11)}")
 
     make_all(launch, [tmp_path / "a"])
-    assert len(launches) == IDLE_KILLS + 1 and status(tmp_path / "a") == "not started"
+    assert len(launches) == IN_VAIN and status(tmp_path / "a") == "not started"
     assert "giving up" in capsys.readouterr().err
 
 
@@ -80,3 +80,38 @@ def test_a_run_that_fails_keeps_no_other_one_from_being_made_alone(tmp_path):
 
     make_all(launch, [tmp_path])
     assert status(tmp_path) == "failed: why"
+
+
+def test_too_many_worker_processes_are_given_up_with_what_to_do(tmp_path, capsys):
+    """Each launch is killed with two other runs under way, and none is ever finished."""
+    runs, launches = [tmp_path / str(i) for i in range(100)], []
+
+    def launch():
+        time.sleep(0.02)
+        for run in [run for run in runs if not is_left_out(run)][:2]:
+            run.mkdir(exist_ok=True)
+            (run / "STATUS").write_text("running\n")
+        launches.append(1)
+        raise TerminatedWorkerError("The exit codes of the workers are {SIGKILL(-9)}")
+
+    make_all(launch, runs)
+    assert len(launches) == IN_VAIN
+    assert "giving up: try a lower n_jobs\n" in capsys.readouterr().err
+
+
+def test_what_has_failed_of_itself_is_not_made_again_after_a_kill(tmp_path):
+    runs, launches = [tmp_path / name for name in "ab"], []
+
+    def launch():
+        time.sleep(0.02)
+        todo = [run for run in runs if not is_left_out(run) and status(run) != "done"]
+        launches.append("".join(run.name for run in todo))
+        for run in todo:
+            run.mkdir(exist_ok=True)
+            (run / "STATUS").write_text("failed: why\n" if run.name == "a" else "running\n")
+        if len(launches) == 1:
+            raise TerminatedWorkerError("The exit codes of the workers are {SIGKILL(-9)}")
+        (tmp_path / "b" / "STATUS").write_text("done\n")
+
+    make_all(launch, runs)
+    assert launches == ["ab", "b"] and [*map(status, runs)] == ["failed: why", "done"]
