@@ -64,6 +64,7 @@ class LearningCurve(TrainerCallback):
         self.tokens, self.seconds = 0, 0.0
         self.created = self.step_start = self.told = time.perf_counter()
         self.problems: dict[str, list[Problem]] = {}
+        self.sampled: dict[tuple, list[Sample]] = {}  # of the last step and split that were evaluated
         self.during = "loading"  # what a failure interrupts: loading, training, or which evaluation
 
     def start(self, step: int) -> None:
@@ -137,16 +138,16 @@ class LearningCurve(TrainerCallback):
         self.during = f"evaluation: {split}, {mode}, temperature {temperature:g}"
         if split not in self.problems:
             self.problems[split] = self.suite.evaluation(split, getattr(e, f"{split}_problems"))
-        samples = sample_problems(
-            self.sampler,
-            self.policy,
-            self.suite,
-            self.problems[split],
-            samples=1 if mode == "greedy" else e.test_samples if split == "test" else e.curve_samples,
-            temperature=temperature,
-            max_tokens=e.max_tokens or self.cfg.trainer.max_completion_tokens,
-            seed=e.seed,
-        )
+        count = 1 if mode == "greedy" else e.test_samples if split == "test" else e.curve_samples
+        # the best temperature may be the usual one: the same noise would give the same completions
+        asked = (step, split, count, temperature)
+        if asked not in self.sampled:
+            self.sampled = {of: samples for of, samples in self.sampled.items() if of[:2] == asked[:2]}
+            self.sampled[asked] = sample_problems(
+                self.sampler, self.policy, self.suite, self.problems[split], samples=count, temperature=temperature,
+                max_tokens=e.max_tokens or self.cfg.trainer.max_completion_tokens, seed=e.seed,
+            )  # fmt: skip
+        samples = self.sampled[asked]
         head = {"step": step, "split": split, "mode": mode, "temperature": temperature}
         tail = {
             "train_tokens": self.tokens,

@@ -191,6 +191,8 @@ def comparison(
                 for label in labels
                 if (label, domain) in measured
             ]
+            if domain != ALL and not any(len(ours) for _, ours in found):
+                continue  # trained on it and not tested, or the other way round
             family = [
                 {"label": label, "domain": domain, "metric": metric, **_own(ours, alpha)}
                 | ({} if label == baseline or refusals[label] else _gap(ours, theirs, alpha))

@@ -124,8 +124,8 @@ BAD = {
 def test_a_verifier_that_gives_no_verdict(failed, monkeypatch, name):
     wrong, message = BAD[name]
     judge = EasySuite.judge
-    # the first calls are the base policy's evaluation: validation, test three times, curve; then training
-    spoilt = at_call(6, judge, lambda own, self, *a: wrong(own(self, *a)))
+    # the first calls are the base policy's evaluation: validation, test sampled and greedy, curve; then training
+    spoilt = at_call(5, judge, lambda own, self, *a: wrong(own(self, *a)))
     monkeypatch.setattr(EasySuite, "judge", spoilt)
     status, dump = failed()
     assert status.startswith("failed: BadVerdict: the verifier") and message in status

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from trl import GRPOTrainer
 
+import harness.curve
 from harness.compose import composer
 from harness.config import run_dir
 from harness.curve import LearningCurve
@@ -398,6 +399,25 @@ def test_a_method_that_copies_the_policy_refuses_adapters_with_what_to_do(config
     cfg = configured("method=prime", LORA)
     with pytest.raises(RunFailed, match="set policy.lora=null"):
         run(cfg)
+
+
+@pytest.mark.parametrize("temperatures", ["[1.0]", "[0.7]"])
+def test_the_best_temperature_is_sampled_once_where_it_is_the_usual_one(configured, monkeypatch, temperatures):
+    asked = []
+
+    def counted(*arguments, temperature, **named):
+        asked.append(temperature)
+        return sample_problems(*arguments, temperature=temperature, **named)
+
+    sample_problems = harness.curve.sample_problems
+    monkeypatch.setattr(harness.curve, "sample_problems", counted)
+    cfg = configured(f"evaluation.temperatures={temperatures}", "trainer.steps=1")
+    run(cfg)
+    base = [line for line in lines(run_dir(cfg), "evals") if line["step"] == 0 and line["split"] == "test"]
+    scores = [{k: v for k, v in line.items() if k != "mode"} for line in base if line["mode"] != "greedy"]
+    once = temperatures == "[1.0]"
+    assert len(asked) == 9 - once and len(scores) == 2 * (len(cfg.suite.domains) + 1)
+    assert (scores[: len(scores) // 2] == scores[len(scores) // 2 :]) == once
 
 
 def test_in_bfloat16_the_first_update_begins_at_ratio_one(configured, monkeypatch):

@@ -100,7 +100,7 @@ def learning_curves(found: Findings, out: Path) -> list[Path]:
     figure = _figure(found, whole, [(ALL, axis) for axis in AXES], by_domain=False)
     written = style.save(figure, curve_numbers(whole), out, "learning_curves")
     for axis in AXES:
-        domains = style.domain_panels(found)
+        domains = style.domain_panels(found, {domain for _, domain, _ in drawn})
         figure = _figure(found, drawn, [(domain, axis) for domain in domains], by_domain=True)
         shown = {key: curve for key, curve in drawn.items() if key[1] in domains and key[2] == axis}
         written += style.save(figure, curve_numbers(shown), out, f"learning_curves_{axis}")

@@ -30,7 +30,7 @@ def endpoint(found: Findings, out: Path) -> list[Path]:
     ends = found.rows[found.rows["metric"] == END]
     runs = found.scores[found.scores["metric"] == END].sort_values(["label", "domain", "seed"])
     by_label, by_cell = style.styles_of(found), dict(list(runs.groupby(["label", "domain"])["value"]))
-    domains = style.domain_panels(found)
+    domains = style.domain_panels(found, {*runs["domain"]})
     with matplotlib.rc_context(style.STYLE):
         height = panel_height(len(domains), len(found.labels))
         figure, axes = style.panels(len(domains), columns=2, height=height, sharey=True, sharex=True)

@@ -29,7 +29,7 @@ def pass_at_k(found: Findings, out: Path) -> list[Path]:
     numbers = pass_numbers(found)
     if numbers.empty:
         return []
-    by_label, domains = style.styles_of(found), style.domain_panels(found)
+    by_label, domains = style.styles_of(found), style.domain_panels(found, {*numbers["domain"]})
     crowd, ks = len(found.labels) > style.CROWD, sorted(set(numbers["k"]))
     cells = dict(list(numbers.groupby(["label", "domain"])))
     shifts = SPREAD * (np.arange(len(found.labels)) - (len(found.labels) - 1) / 2) / len(found.labels)

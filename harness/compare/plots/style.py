@@ -8,7 +8,7 @@ CSV holds all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -106,9 +106,10 @@ def save(figure: Figure, numbers: pd.DataFrame, out: Path, stem: str) -> list[Pa
     return [out / f"{stem}.{ending}" for ending in ("png", "svg", "csv")]
 
 
-def domain_panels(found: Findings) -> list[str]:
-    """The domains that get a panel: the mean over domains, then each; a single domain is its own mean."""
-    return found.domains if len(found.domains) > 2 else found.domains[:1]
+def domain_panels(found: Findings, drawn: Collection[str]) -> list[str]:
+    """Of the domains `drawn`, those with a panel: the mean over domains, then each; a single one is its own mean."""
+    own = [domain for domain in found.domains if domain in drawn]
+    return own if len(own) > 2 else own[:1]
 
 
 def domain_title(found: Findings, domain: str) -> str:

@@ -30,7 +30,7 @@ def tokens_to_threshold(found: Findings, out: Path) -> list[Path]:
     the seeds).
     """
     runs = scores.tokens_to_threshold(found.records, found.levels)
-    domains = [domain for domain in style.domain_panels(found) if domain in set(runs["domain"])]
+    domains = style.domain_panels(found, {*runs["domain"]})
     if not domains:
         return []
     runs = runs[runs["domain"].isin(domains)].sort_values(["label", "domain", "seed"])

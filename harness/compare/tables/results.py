@@ -22,6 +22,8 @@ def base_table(found: Findings) -> Table:
     rows = []
     for domain in found.domains:
         own = found.base[found.base["domain"] == domain].set_index("mode")
+        if own.empty:  # of training only
+            continue
         best = f"{percent(own.loc['best', 'accuracy'])} (T={own.loc['best', 'temperature']})"
         plain = [percent(own.loc[mode, "accuracy"]) for mode in ("sampled", "greedy")]
         rows.append((domain, *plain, best, str(own.loc["best", "policies"])))
