@@ -93,4 +93,3 @@ def check_fields(name: str, lines: Sequence[Mapping[str, Any]]) -> None:
             others = sorted((line.keys() ^ lines[0].keys()) - {"verifier_errors"})
             for field in (field for field in others if "/" not in field):
                 raise RecordError(f"{name} line {number} and line 1 differ in having {field!r:.60}")
-
